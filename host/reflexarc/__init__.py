@@ -1,0 +1,3 @@
+"""ReflexArc: a real-time controller for scanning probe and scanning electron microscopes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,265 @@
+"""`reflexarc`: the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reflexarc import __version__
+from reflexarc.calibration import Calibration
+from reflexarc.device import Controller
+from reflexarc.device.controller import Limits
+from reflexarc.device.launch import private_board
+from reflexarc.errors import BadInput, ReflexArcError
+from reflexarc.experiments.settings import ScanSettings
+
+USER_ERROR = 2
+TRIPPED = 3
+
+
+class Command(click.Group):
+    """A group whose commands end with one line and no traceback for everything a user can mend."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ReflexArcError as error:
+            click.echo(f"reflexarc: {error}", err=True)
+            ctx.exit(USER_ERROR)
+        except BrokenPipeError:
+            ctx.exit(USER_ERROR)
+
+
+def default_board() -> str:
+    """Where a board listens unless told otherwise: ``REFLEXARC_BOARD`` or the user's runtime folder."""
+    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexarc-{os.getuid()}"
+    return os.environ.get("REFLEXARC_BOARD", f"{folder}/reflexarc.sock")
+
+
+board_option = click.option("--board", "address", default=default_board, show_default="$REFLEXARC_BOARD or the runtime folder", help="Socket of the board.")
+
+
+@click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """ReflexArc: a real-time controller for scanning probe and electron microscopes.
+
+    'run' and 'scan' start a twin of their own (the compiled gateware with an STM) unless --board names one. The others talk to a running board,
+    for example one that was started with: reflexarc-board --socket board.sock
+    """
+
+
+@contextlib.contextmanager
+def connected(address: str | None, arguments: list[str], lockstep: bool) -> Iterator[Controller]:
+    """A controller on the named board, or on a private twin."""
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            address = stack.enter_context(private_board(*arguments))
+        yield stack.enter_context(Controller(address, Calibration(), lockstep=lockstep))
+
+
+def output_folder(out: Path) -> Path:
+    """``out/<time>``, made and writable; BadInput/StoreError otherwise."""
+    from reflexarc.store import prepare_output_folder
+
+    name = time.strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+        folder = out / f"{name}{suffix}"
+        if not folder.exists():
+            return prepare_output_folder(folder)
+    raise BadInput(f"{out} already holds 99 results of this second")
+
+
+def scan_options(function: Any) -> Any:
+    """Options that `run` and `scan` share."""
+    d = ScanSettings()
+    options = [
+        click.option("--specimen", default="au111", show_default=True, help="'au111', a .npy file (with --specimen-size) or a Nanonis .sxm file."),
+        click.option("--specimen-size", type=float, metavar="M", help="Width of an .npy specimen in metres."),
+        click.option("--size", type=float, metavar="M", help="Width and height of the frame in metres. [default: the specimen, at most 50e-9]"),
+        click.option("--pixels", type=int, default=d.pixels, show_default=True, help="Pixels in a line, and lines."),
+        click.option("--setpoint", type=float, metavar="A", default=d.setpoint_A, show_default=True, help="Current to hold, in amperes."),
+        click.option("--bias", type=float, metavar="V", default=d.bias_V, show_default=True, help="Bias in volts."),
+        click.option("--bandwidth", type=float, metavar="HZ", default=d.bandwidth_Hz, show_default=True, help="Unity gain of the feedback."),
+        click.option("--time-per-pixel", type=float, metavar="S", help=f"In seconds. [default: {d.pixel_s:g}]"),
+        click.option("--time-per-line", type=float, metavar="S", help="Instead: time of a line in one direction, in seconds."),
+        click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the twin's noise and generated specimens."),
+        click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder for the results."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None) -> ScanSettings:
+    """Settings of the options; BadInput for what contradicts itself or can't be."""
+    pixels = options["pixels"]
+    if options["time_per_pixel"] is not None and options["time_per_line"] is not None:
+        raise BadInput("give --time-per-pixel or --time-per-line, not both")
+    pixel_s = ScanSettings().pixel_s
+    if options["time_per_pixel"] is not None:
+        pixel_s = options["time_per_pixel"]
+    elif options["time_per_line"] is not None:
+        pixel_s = options["time_per_line"] / max(pixels, 1)
+    size = options["size"]
+    if size is None:
+        size = min([50e-9, *(specimen_size_m or [])])
+    return ScanSettings(
+        width_m=size, height_m=size, pixels=pixels, lines=pixels, pixel_s=pixel_s, setpoint_A=options["setpoint"], bias_V=options["bias"],
+        bandwidth_Hz=options["bandwidth"],
+    )  # fmt: skip
+
+
+def board_arguments(options: dict[str, Any]) -> list[str]:
+    arguments = ["--specimen", options["specimen"], "--seed", str(options["seed"])]
+    if options["specimen_size"] is not None:
+        arguments += ["--size", str(options["specimen_size"])]
+    return arguments
+
+
+@main.command()
+@scan_options
+def run(**options: Any) -> None:
+    """The main job: approach, scan with reactions, meet a crash, and report.
+
+    On a twin of its own, in lockstep: two runs with one seed give the same bytes. Writes scan.h5, report.png and report.json to OUT/<time>/.
+    """
+    from reflexarc.experiments.main_job import main_job, table
+
+    # What can be told wrong from the options alone is told before minutes of building.
+    settings_from(options, None).check(Calibration())
+    folder = output_folder(options["out"])
+    with discard_if_empty(folder):
+        timings = true_rate_timings()
+        with connected(None, board_arguments(options), lockstep=True) as board:
+            welcome = board.device.transport.welcome
+            settings = settings_from(options, welcome["specimen_size_m"])
+            attributes = {"specimen": welcome["specimen"], "seed": options["seed"], "setpoint_A": settings.setpoint_A, "bias_V": settings.bias_V}
+            result = board.run(main_job(board.device, settings, folder, timings, attributes))
+    click.echo("\n".join(table(result.report)))
+    click.echo(f"written            {folder}/scan.h5, report.png, report.json")
+    if result.report["pixels_lost"] or not result.report["withdrawn_after_trip"]:
+        raise ReflexArcError("pixels were lost or the tip was not withdrawn: see the table")
+
+
+@main.command()
+@scan_options
+@click.option("--board", "address", help="Socket of a running board. [default: a twin of its own]")
+@click.option("--lockstep/--free", default=None, help="Board time runs as asked, repeatable (default on an own twin), or freely.")
+def scan(address: str | None, lockstep: bool | None, **options: Any) -> None:
+    """Approach and scan one frame into OUT/<time>/scan.h5, then withdraw."""
+    from reflexarc.experiments.scan_job import scan_job
+
+    settings_from(options, None).check(Calibration())
+    folder = output_folder(options["out"])
+    with discard_if_empty(folder):
+        with connected(address, board_arguments(options), lockstep=address is None if lockstep is None else lockstep) as board:
+            welcome = board.device.transport.welcome
+            settings = settings_from(options, welcome.get("specimen_size_m"))
+            for line in board.run(scan_job(board.device, settings, folder, {"specimen": welcome.get("specimen", ""), "seed": options["seed"]})):
+                click.echo(line)
+    click.echo(f"written      {folder}/scan.h5")
+
+
+@contextlib.contextmanager
+def discard_if_empty(folder: Path) -> Iterator[None]:
+    """Leave no empty folder behind when nothing came of a job."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def true_rate_timings() -> Any:
+    """Reaction times on a true-rate twin of its own."""
+    from reflexarc.experiments.timings import measure_timings
+
+    with connected(None, ["--rate", "true"], lockstep=True) as board:
+        return board.run(measure_timings(board.device))
+
+
+@main.command()
+@board_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(address: str, as_json: bool) -> None:
+    """What the board does now: interlock, scan, outputs, last trip."""
+    with Controller(address) as board:
+        found = board.status()
+        found["blackbox_entries"] = len(board.blackbox()) if found["interlock"] == "tripped" else 0
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        click.echo(f"{name:18} {value:.6g}" if isinstance(value, float) else f"{name:18} {value}")
+
+
+@main.command()
+@board_option
+def arm(address: str) -> None:
+    """Write the default limits and arm; then keep the heartbeat going until Ctrl-C, which disarms (the tip withdraws)."""
+    with Controller(address) as board:
+        board.run(board.device.set_limits(Limits()))
+        board.arm()
+        click.echo("armed; Ctrl-C disarms and withdraws. Without this heartbeat the interlock trips by itself.")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            while board.status()["interlock"] == "armed":
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            board.disarm()
+            click.echo("disarmed")
+            return
+        click.echo(f"tripped: {board.last_trip()}", err=True)
+    sys.exit(TRIPPED)
+
+
+@main.command()
+@board_option
+def trip(address: str) -> None:
+    """Trip the interlock now: outputs go safe and the tip withdraws."""
+    with Controller(address) as board:
+        before = board.status()["interlock"]
+        board.trip()
+        after = board.status()["interlock"]
+    click.echo(f"{before} -> {after}" + ("" if before == "armed" else " (outputs were safe already)"))
+
+
+@main.command()
+@board_option
+def ack(address: str) -> None:
+    """Acknowledge a trip. Refused while its cause persists."""
+    with Controller(address) as board:
+        found = board.last_trip()
+        board.acknowledge()
+    click.echo(f"acknowledged: {found}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def bench(as_json: bool) -> None:
+    """Reaction times in the gateware's cycles, with converters in seconds, and the twin's speed."""
+    from reflexarc.experiments.speed import measure_speed
+
+    found = dict(true_rate_timings().as_dict())
+    with connected(None, [], lockstep=True) as board:
+        found |= board.run(measure_speed(board.device))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        click.echo(f"{name:26} {value:.6g}")
+
+
+if __name__ == "__main__":
+    main()

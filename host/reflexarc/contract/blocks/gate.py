@@ -1,0 +1,22 @@
+"""The output gate: the only driver of outputs."""
+
+from reflexarc.contract.registers import Access, Block, Register
+
+CODE_MAX = (1 << 19) - 1
+CODE_MIN = -(1 << 19)
+
+BLOCK = Block(
+    "gate",
+    0x400,
+    "The only driver of outputs. Live while armed; otherwise z ramps to the withdrawn rail, x, y and bias hold, the beam is blanked.",
+    (
+        Register("bias", 0x00, Access.RW, "Bias to drive while armed.", width=20, signed=True, unit="V", quantity="bias"),
+        Register("retract_step", 0x04, Access.RW, "Step of z per sample of the withdrawal, Q12.12.", width=24, reset=60 << 12, minimum=1, locked=True, unit="m", quantity="z", scale=2**-12),
+        Register("x_code", 0x08, Access.RO, "Code at the x converter.", width=20, signed=True, unit="m", quantity="x"),
+        Register("y_code", 0x0C, Access.RO, "Code at the y converter.", width=20, signed=True, unit="m", quantity="y"),
+        Register("z_code", 0x10, Access.RO, "Code at the z converter.", width=20, signed=True, reset=CODE_MAX, unit="m", quantity="z"),
+        Register("bias_code", 0x14, Access.RO, "Code at the bias converter.", width=20, signed=True, unit="V", quantity="bias"),
+        Register("blanked", 0x18, Access.RO, "1 while the beam is blanked.", width=1, reset=1),
+        Register("withdrawn", 0x1C, Access.RO, "1 while z stands at the withdrawn rail.", width=1, reset=1),
+    ),
+)  # fmt: skip

@@ -1,0 +1,41 @@
+"""The black box: a ring of the last samples, frozen by a trip."""
+
+import enum
+
+from reflexarc.contract.registers import Access, Block, Register
+
+DEPTH = 1024  # entries
+POST_TRIGGER = 256  # entries recorded after the trip, so that the withdrawal is on the record
+
+
+class RecorderState(enum.IntEnum):
+    RUNNING = 0
+    TRIGGERED = 1  # a trip came, the post-trigger share is being written
+    FROZEN = 2
+
+
+# Bits of the state word of an entry
+STATE_INTERLOCK_SHIFT = 0  # InterlockState, 2 bits
+STATE_SCAN_SHIFT = 2  # ScanState, 3 bits
+STATE_HOLD_BIT = 5
+STATE_PULSE_BIT = 6
+STATE_BLANK_BIT = 7
+
+BLOCK = Block(
+    "recorder",
+    0x800,
+    "The last 1,024 samples with what the outputs did. Index 0 is the oldest entry.",
+    (
+        Register("state", 0x00, Access.RO, "Running, triggered or frozen.", width=2, values=RecorderState),
+        Register("entries", 0x04, Access.RO, "Entries that can be read while frozen.", width=11, unit="entries"),
+        Register("after_trip", 0x08, Access.RO, "How many of them came after the trip.", width=11, unit="entries"),
+        Register("index", 0x0C, Access.RW, "Entry to read, 0 is the oldest; valid two bus accesses later.", width=10),
+        Register("current", 0x10, Access.RO, "Raw sample of the entry.", width=20, signed=True, unit="A", quantity="current"),
+        Register("x", 0x14, Access.RO, "x code of the entry.", width=20, signed=True, unit="m", quantity="x"),
+        Register("y", 0x18, Access.RO, "y code of the entry.", width=20, signed=True, unit="m", quantity="y"),
+        Register("z", 0x1C, Access.RO, "z code of the entry.", width=20, signed=True, unit="m", quantity="z"),
+        Register("bias", 0x20, Access.RO, "Bias code of the entry.", width=20, signed=True, unit="V", quantity="bias"),
+        Register("flags", 0x24, Access.RO, "State word of the entry: interlock, scan, hold, pulse, blank.", width=8),
+        Register("release", 0x28, Access.WO, "Any write lets a frozen recorder run again; ignored while tripped.", width=1),
+    ),
+)  # fmt: skip

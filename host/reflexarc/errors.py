@@ -1,0 +1,21 @@
+"""Errors that a user sees: one line, what was wrong and what would be right."""
+
+
+class ReflexArcError(Exception):
+    """Base of all errors that the command line prints without a traceback."""
+
+
+class ConnectionFailed(ReflexArcError):
+    """No board, another client, a broken link, a contract that differs."""
+
+
+class BadInput(ReflexArcError):
+    """A value that can't be used; nothing reached the gateware."""
+
+
+class RegisterRefused(ReflexArcError):
+    """The board refused a register access: locked, out of range, not there."""
+
+
+class BoardTripped(ReflexArcError):
+    """The interlock tripped while a job ran."""

@@ -1,0 +1,204 @@
+"""The main job: approach, scan, react, meet a crash, and tell of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reflexarc.contract.blocks.events import EventChannel
+from reflexarc.contract.events import Event
+from reflexarc.contract.packets import Direction
+from reflexarc.device.controller import AsyncController, Trip
+from reflexarc.errors import BoardTripped, ReflexArcError
+from reflexarc.experiments.scan import (
+    LineCollector,
+    approach,
+    configure_raster,
+    event_row,
+    geometry,
+    progress,
+    raster,
+    read_blackbox,
+    true_surface,
+)
+from reflexarc.experiments.settings import ScanSettings
+from reflexarc.experiments.timings import Timings
+from reflexarc.report import draw_report, topography_metrics
+from reflexarc.store import ScanWriter
+
+LEVEL_LINES = 12  # the terraces' heights are taken from these first lines
+FEATURE_ABOVE_M = 60e-12  # an adatom stands about 150 pm over its terrace, the herringbone 20 pm
+FEATURE_RELEASE_M = 40e-12
+PULSES = 4
+PULSE_V = 2.0
+PULSE_S = 100e-6
+PULSE_SETTLE_S = 300e-6
+CRASH_SPEED_M_PER_S = 10e-6  # faster than the loop can follow: it lags by v / (2 pi f), 0.4 nm at 4 kHz
+CRASH_HEIGHT_M = 5e-9
+CRASH_AFTER_LINES = 2
+CRASH_LINES = 6
+
+
+@dataclasses.dataclass
+class Result:
+    """What the main job found; ``report`` is what report.json holds."""
+
+    report: dict[str, Any]
+    trip: Trip | None
+    folder: Path
+
+
+async def arm_features(board: AsyncController, collector: LineCollector) -> float:
+    """Let the gateware fire above the highest terrace seen so far and pulse there; the threshold in metres."""
+    seen = collector.z_m[Direction.FORWARD][: collector.lines_done]
+    terrace = float(np.percentile(seen[np.isfinite(seen)], 95))
+    code = board.calibration.z_m_per_code / 4096
+    on = terrace + FEATURE_ABOVE_M
+    await board.registers.write_raw(
+        {
+            "events.channel": EventChannel.Z,
+            "events.on": round(on / code),
+            "events.off": round((terrace + FEATURE_RELEASE_M) / code),
+            "events.class_id": 1,
+            "events.enable": 1,
+        }
+    )
+    await board.registers.write(
+        {
+            "reaction.bias": PULSE_V,
+            "reaction.pulse_samples": board.calibration.samples(PULSE_S),
+            "reaction.settle_samples": board.calibration.samples(PULSE_SETTLE_S),
+            "reaction.budget": PULSES,
+            "reaction.enable": 1,
+        }
+    )
+    return on
+
+
+async def provoke_crash(board: AsyncController, settings: ScanSettings) -> Trip:
+    """Scan on and let the surface rise into the tip; the interlock must trip. ReflexArcError if it does not."""
+    await board.registers.write_raw({"events.enable": 0, "reaction.enable": 0})
+    few = dataclasses.replace(settings, lines=CRASH_LINES, height_m=settings.height_m * CRASH_LINES / settings.lines)
+    await configure_raster(board, few)
+
+    def crash(line: int) -> Awaitable[None] | None:
+        if line != CRASH_AFTER_LINES:
+            return None
+        return board.inject("rise", speed_m_per_s=CRASH_SPEED_M_PER_S, height_m=CRASH_HEIGHT_M)
+
+    try:
+        await raster(board, few, LineCollector(few, board.calibration, None), after_line=crash)
+    except BoardTripped:
+        trip = await board.last_trip()
+        assert trip is not None
+        return trip
+    raise ReflexArcError("the provoked crash did not trip the interlock")
+
+
+async def main_job(board: AsyncController, settings: ScanSettings, folder: Path, timings: Timings, attributes: dict[str, Any]) -> Result:
+    """Approach, scan with reactions, crash, withdraw, report into ``folder``."""
+    began = time.monotonic()
+    calibration = board.calibration
+    settings.check(calibration)
+    await board.set_limits(settings.limits)
+    await board.arm()
+    frame = geometry(settings, calibration)
+    events: list[Event] = []
+    with ScanWriter(folder / "scan.h5", frame, attributes) as writer:
+        await configure_raster(board, settings)
+        print("approach ...", flush=True)
+        await approach(board, settings)
+        collector = LineCollector(settings, calibration, writer)
+        threshold_m = float("nan")
+
+        def after_line(line: int) -> Awaitable[None] | None:
+            return level() if line == LEVEL_LINES else None
+
+        async def level() -> None:
+            nonlocal threshold_m
+            threshold_m = await arm_features(board, collector)
+
+        with progress("scan", settings.lines) as update:
+            events += await raster(board, settings, collector, update, after_line)
+        rows = [event_row(event, calibration) for event in events]
+        writer.append_events(rows)
+        pulses, ignored, latency = await board.registers.read_raw("reaction.count", "reaction.ignored", "reaction.latency")
+        (lost_in_gateware,) = await board.registers.read_raw("capture.pixels_lost")
+        (events_lost,) = await board.registers.read_raw("events.lost")
+
+        print("crash ...", flush=True)
+        trip = await provoke_crash(board, settings)
+        blackbox = await read_blackbox(board)
+        await board.sleep(2.5 * calibration.z_range_m / settings.limits.retract_m_per_s)
+        (withdrawn,) = await board.registers.read_raw("gate.withdrawn")
+        status = await board.status()
+        truth = await board.truth()
+        if blackbox is not None:
+            writer.write_blackbox(blackbox)
+        surface = await true_surface(board, settings, collector.line_time_s)
+        writer.write_reference(surface)
+
+    measured = collector.z_m[Direction.FORWARD]
+    metrics = topography_metrics(measured, surface)
+    expected = 2 * settings.pixels * settings.lines
+    reacted = rows[:pulses] if not ignored else []
+    report = {
+        "pixels": collector.pixels,
+        "pixels_lost": expected - collector.pixels + lost_in_gateware,
+        "board_s": calibration.seconds(truth["cycle"]),
+        "wall_s": time.monotonic() - began,
+        "twin_cycles_per_s": truth["cycle"] / truth["busy_s"],
+        "event_to_output_cycles": latency if pulses else timings.event_to_output_cycles,
+        "sample_to_trip_cycles": timings.sample_to_trip_cycles,
+        "time_to_safe_s": timings.time_to_safe_s,
+        "time_to_safe_worst_s": timings.time_to_safe_worst_s,
+        "topography_rms_fraction": metrics.rms_fraction,
+        "topography_rms_m": metrics.rms_m,
+        "topography_correlation": metrics.correlation,
+        "surface_peak_to_peak_m": metrics.peak_to_peak_m,
+        "feedback_bandwidth_Hz": settings.bandwidth_Hz,
+        "pixel_s": frame.pixel_s,
+        "events": len(events),
+        "events_lost": events_lost,
+        "event_threshold_m": threshold_m,
+        "pulses": pulses,
+        "tip_contacts": truth["contacts"],
+        "tip_contact_depth_m": truth["contact_depth_m"],
+        "trips": status["trips"],
+        "trip": dataclasses.asdict(trip),
+        "withdrawn_after_trip": bool(withdrawn),
+        **attributes,
+    }
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    draw_report(
+        folder / "report.png", geometry=frame, topography_m=measured, current_A=collector.current_A[Direction.FORWARD], events=rows,
+        reactions_xy_m=[(row.x_m, row.y_m) for row in reacted], blackbox=blackbox, true_surface_m=surface,
+        title=f"{attributes.get('specimen', '')}, {settings.width_m * 1e9:g} nm, on the twin", lines_of_text=table(report),
+    )  # fmt: skip
+    return Result(report, trip, folder)
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """The report as lines for people."""
+    return [
+        f"pixels             {report['pixels']}, lost {report['pixels_lost']}",
+        f"board time         {report['board_s']:.2f} s at {report['pixel_s'] * 1e6:.0f} us a pixel",
+        f"twin               {report['twin_cycles_per_s'] / 1e6:.1f} M cycles/s",
+        f"RMS error          {report['topography_rms_m'] * 1e12:.1f} pm, {report['topography_rms_fraction']:.2%} of p-p",
+        f"correlation        {report['topography_correlation']:.4f}",
+        f"feedback           {report['feedback_bandwidth_Hz'] / 1e3:g} kHz",
+        f"events             {report['events']}, pulses {report['pulses']}",
+        f"event to output    {report['event_to_output_cycles']} cycles",
+        f"sample to trip     {report['sample_to_trip_cycles']} cycles",
+        f"time to safe       {report['time_to_safe_s'] * 1e6:.2f} us with converters",
+        f"trip               {report['trip']['cause']}",
+        f"                   {report['trip']['value']:.3g} {report['trip']['unit']}, limit {report['trip']['limit']:.3g} {report['trip']['unit']}",
+        f"withdrawn          {'yes' if report['withdrawn_after_trip'] else 'NO'}",
+        f"tip contacts       {report['tip_contacts']}",
+    ]

@@ -1,0 +1,227 @@
+"""Approach and raster scan."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from reflexarc.calibration import Calibration
+from reflexarc.contract.events import Event
+from reflexarc.contract.packets import Direction, Packet
+from reflexarc.contract.blocks.scan import ScanFlags, ScanState
+from reflexarc.device.controller import AsyncController
+from reflexarc.errors import BadInput, BoardTripped
+from reflexarc.experiments.settings import ScanSettings
+from reflexarc.store import BlackBox, EventRow, ScanGeometry, ScanWriter
+
+Array = NDArray[np.float64]
+APPROACH_STEP_S = 2e-3  # between two looks at the current during the approach
+APPROACHED = 0.7  # of the setpoint, averaged over a few looks
+DRAIN_S = 100e-6  # board time that the last packets of a frame need to leave the board
+
+
+def geometry(settings: ScanSettings, calibration: Calibration) -> ScanGeometry:
+    """The frame as the store describes it."""
+    return ScanGeometry(
+        pixels=settings.pixels, lines=settings.lines, width_m=settings.width_m, height_m=settings.height_m,
+        center_x_m=settings.center_x_m, center_y_m=settings.center_y_m,
+        pixel_s=settings.pixel_samples(calibration) * calibration.sample_period_s,
+    )  # fmt: skip
+
+
+async def approach(board: AsyncController, settings: ScanSettings) -> None:
+    """Extend z under feedback until the setpoint is met. BadInput if the range ends first, BoardTripped if the interlock trips."""
+    await board.set_bias(settings.bias_V)
+    await board.set_feedback(setpoint_A=settings.setpoint_A, bandwidth_Hz=settings.bandwidth_Hz, slew_m_per_s=settings.approach_m_per_s)
+    await board.feedback_on()
+    longest_s = 2 * board.calibration.z_range_m / settings.approach_m_per_s * 1.2
+    met = 0
+    for _ in range(int(longest_s / APPROACH_STEP_S) + 1):
+        await board.sleep(APPROACH_STEP_S)
+        await board.check_live()
+        (current,) = await board.registers.read("capture.sample")
+        met = met + 1 if abs(current) > APPROACHED * settings.setpoint_A else 0
+        if met >= 5:
+            break
+    else:
+        await board.feedback_hold()
+        raise BadInput("no current within the range of z: the surface is out of reach; step closer with the coarse motor")
+    await board.set_feedback(setpoint_A=settings.setpoint_A, bandwidth_Hz=settings.bandwidth_Hz, slew_m_per_s=settings.slew_m_per_s)
+    await board.sleep(20e-3)
+
+
+async def configure_raster(board: AsyncController, settings: ScanSettings) -> None:
+    """Raster registers for ``settings``, and the tip to the first pixel."""
+    calibration = board.calibration
+    pixel_samples = settings.pixel_samples(calibration)
+    await board.registers.write(
+        {
+            "scan.flags": ScanFlags.BACKWARD,
+            "scan.pixels": settings.pixels,
+            "scan.lines": settings.lines,
+            "scan.pixel_samples": pixel_samples,
+            "scan.turn_samples": calibration.samples(settings.turn_s),
+            "scan.settle_samples": calibration.samples(settings.settle_s),
+            "scan.step_x": settings.width_m / settings.pixels / pixel_samples,
+            "scan.step_y": 0.0,
+            "scan.line_x": 0.0,
+            "scan.line_y": settings.height_m / settings.lines,
+        }
+    )
+    await board.move_to(*first_position(settings), settings.move_m_per_s)
+
+
+def first_position(settings: ScanSettings) -> tuple[float, float]:
+    """Left edge of the frame, middle of its lowest line; a pixel's samples spread over its width."""
+    y = settings.center_y_m - settings.height_m / 2 + settings.height_m / settings.lines / 2
+    return settings.center_x_m - settings.width_m / 2, y
+
+
+class LineCollector:
+    """Packets to lines in physical units, in order, with every loss counted."""
+
+    def __init__(self, settings: ScanSettings, calibration: Calibration, writer: ScanWriter | None) -> None:
+        self._settings = settings
+        self._calibration = calibration
+        self._writer = writer
+        self._sequence: int | None = None
+        shape = (settings.lines, settings.pixels)
+        self.z_m: dict[Direction, Array] = {direction: np.full(shape, np.nan) for direction in Direction}
+        self.current_A: dict[Direction, Array] = {direction: np.full(shape, np.nan) for direction in Direction}
+        self.line_time_s = np.full(settings.lines, np.nan)
+        self.pixels = 0
+        self.lost_packets = 0
+        self.lines_done = 0
+
+    def add(self, packet: Packet) -> None:
+        """Take one packet. A gap in the sequence counts the packets between."""
+        if self._sequence is not None:
+            self.lost_packets += (packet.sequence - self._sequence - 1) & 0xFFFFFFFF
+        self._sequence = packet.sequence
+        if packet.line >= self._settings.lines or packet.pixels != self._settings.pixels:
+            raise BadInput(f"packet of line {packet.line} with {packet.pixels} pixels does not belong to this scan")
+        z, current = self.z_m[packet.direction][packet.line], self.current_A[packet.direction][packet.line]
+        samples = packet.pixel_samples
+        for pixel in packet.records:
+            z[pixel.index] = pixel.z_sum / samples * self._calibration.z_m_per_code / 4096  # Q20.12
+            current[pixel.index] = self._calibration.code_to_current_A(pixel.current_sum / samples)
+        self.pixels += len(packet.records)
+        if packet.direction is Direction.FORWARD:
+            self.line_time_s[packet.line] = self._calibration.seconds(packet.time)
+        elif not packet.aborted:
+            self.lines_done += 1
+        if self._writer is not None and not packet.aborted and not packet.lost:
+            self._writer.write_line(packet.line, packet.direction, z, current, samples, packet.time)
+
+
+def event_row(event: Event, calibration: Calibration) -> EventRow:
+    """An event in physical units. The score stays in the channel's raw unit, for what it means depends on the source."""
+    return EventRow(
+        source=event.source, class_id=event.class_id, score=float(event.score), x_m=event.x * calibration.x_m_per_code / 4096,
+        y_m=event.y * calibration.y_m_per_code / 4096, time_s=calibration.seconds(event.time), model_id=event.model_id, sequence=event.sequence,
+    )  # fmt: skip
+
+
+async def raster(
+    board: AsyncController,
+    settings: ScanSettings,
+    collector: LineCollector,
+    on_line: Callable[[int], None] = lambda line: None,
+    after_line: Callable[[int], object] | None = None,
+) -> list[Event]:
+    """Run one frame that ``configure_raster`` prepared; events that came meanwhile.
+
+    ``after_line(n)`` may return an awaitable, done in the middle of the line after the ``n``-th. BoardTripped if the interlock trips: what
+    came until then is in the collector and in the file.
+    """
+    await board.start_scan()
+    events: list[Event] = []
+    line_s = settings.line_s(board.calibration)
+    done = 0
+
+    def take() -> None:
+        nonlocal done
+        for packet in board.take_packets():
+            collector.add(packet)
+        events.extend(board.take_events())
+        while done < collector.lines_done:
+            done += 1
+            on_line(done)
+
+    try:
+        while True:
+            await board.sleep(line_s)
+            before = done
+            take()
+            if after_line is not None and done > before:
+                action = after_line(done)
+                if action is not None:
+                    await action  # type: ignore[misc]
+            if await board.scan_state() is ScanState.IDLE:
+                break
+            await board.check_live()
+        await board.sleep(DRAIN_S)
+        await board.check_live()
+    finally:
+        # After a trip too: a line that was cut short is on its way.
+        with contextlib.suppress(Exception):
+            await board.sleep(DRAIN_S)
+        take()
+    if collector.lines_done < settings.lines and not collector.lost_packets:
+        raise BoardTripped(f"the scan ended after {collector.lines_done} of {settings.lines} lines")
+    return events
+
+
+async def read_blackbox(board: AsyncController) -> BlackBox | None:
+    """The recorder's content as the store keeps it; None if nothing is frozen."""
+    entries = await board.blackbox()
+    trip = await board.last_trip()
+    if not entries or trip is None:
+        return None
+    period = board.calibration.sample_period_s
+
+    def column(name: str) -> Array:
+        return np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
+
+    return BlackBox(
+        time_s=column("index") * period, current_A=column("current_A"), z_m=column("z_m"), x_m=column("x_m"), y_m=column("y_m"),
+        bias_V=column("bias_V"), state=np.array([entry.flags for entry in entries], dtype=np.uint32),
+        attributes={"cause": trip.cause, "causes": ", ".join(trip.causes), "value": trip.value, "limit": trip.limit, "unit": trip.unit,
+                    "trip_time_cycles": trip.time_cycles},
+    )  # fmt: skip
+
+
+async def true_surface(board: AsyncController, settings: ScanSettings, line_time_s: Sequence[float] | Array) -> Array:
+    """Twin only: the surface under each pixel at the time when its line was scanned, shape (lines, pixels)."""
+    x = settings.center_x_m + (np.arange(settings.pixels) + 0.5 - settings.pixels / 2) * settings.width_m / settings.pixels
+    surface = np.full((settings.lines, settings.pixels), np.nan)
+    middle_s = settings.pixels * settings.pixel_samples(board.calibration) * board.calibration.sample_period_s / 2
+    for line, when in enumerate(line_time_s):
+        if np.isfinite(when):
+            y = settings.center_y_m + (line + 0.5 - settings.lines / 2) * settings.height_m / settings.lines
+            heights = await board.true_surface(x.tolist(), [y] * settings.pixels, float(when) + middle_s)
+            surface[line] = np.frombuffer(heights, dtype="<f8")
+    return surface
+
+
+@contextlib.contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; call it with how many are done."""
+    with tqdm(total=total, desc=text, unit="line", leave=False) as bar:
+
+        def update(done: int) -> None:
+            bar.update(done - bar.n)
+
+        yield update
+
+
+def writable_folder(parent: Path, name: str) -> Path:
+    """``parent/name``, made; StoreError in one line if it can't be."""
+    from reflexarc.store import prepare_output_folder
+
+    return prepare_output_folder(parent / name)

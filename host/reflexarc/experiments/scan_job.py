@@ -1,0 +1,35 @@
+"""One frame into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reflexarc.device.controller import AsyncController
+from reflexarc.experiments.scan import LineCollector, approach, configure_raster, event_row, geometry, progress, raster, read_blackbox
+from reflexarc.experiments.settings import ScanSettings
+from reflexarc.errors import BoardTripped
+from reflexarc.store import ScanWriter
+
+
+async def scan_job(board: AsyncController, settings: ScanSettings, folder: Path, attributes: dict[str, Any]) -> list[str]:
+    """Approach, scan, withdraw. On a trip the black box goes into the file too and BoardTripped tells the cause."""
+    settings.check(board.calibration)
+    await board.set_limits(settings.limits)
+    await board.arm()
+    with ScanWriter(folder / "scan.h5", geometry(settings, board.calibration), attributes) as writer:
+        try:
+            await configure_raster(board, settings)
+            await approach(board, settings)
+            collector = LineCollector(settings, board.calibration, writer)
+            with progress("scan", settings.lines) as update:
+                events = await raster(board, settings, collector, update)
+            writer.append_events([event_row(event, board.calibration) for event in events])
+        except BoardTripped:
+            blackbox = await read_blackbox(board)
+            if blackbox is not None:
+                writer.write_blackbox(blackbox)
+            raise
+    await board.disarm()
+    lost = 2 * settings.pixels * settings.lines - collector.pixels
+    return [f"pixels       {collector.pixels}, lost {lost}"]

@@ -1,0 +1,26 @@
+"""How fast the twin runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reflexarc.device.controller import AsyncController, Limits
+from reflexarc.experiments.scan import approach, configure_raster
+from reflexarc.experiments.settings import ScanSettings
+
+BOARD_S = 1.0
+
+
+async def measure_speed(board: AsyncController) -> dict[str, Any]:
+    """Gateware cycles a second of wall time while a scan runs under feedback, plant included."""
+    settings = ScanSettings()
+    await board.set_limits(Limits())
+    await board.arm()
+    await configure_raster(board, settings)
+    await approach(board, settings)
+    await board.start_scan()
+    before = await board.truth()
+    await board.sleep(BOARD_S)
+    after = await board.truth()
+    await board.check_live()
+    return {"twin_cycles_per_s": (after["cycle"] - before["cycle"]) / (after["busy_s"] - before["busy_s"])}

@@ -1,0 +1,19 @@
+"""Scan files and output folders."""
+
+from reflexarc.store.errors import StoreError
+from reflexarc.store.folder import prepare_output_folder
+from reflexarc.store.records import BlackBox, Channels, Direction, EventRow, ScanData, ScanGeometry
+from reflexarc.store.scan_file import ScanWriter, read_scan
+
+__all__ = [
+    "BlackBox",
+    "Channels",
+    "Direction",
+    "EventRow",
+    "ScanData",
+    "ScanGeometry",
+    "ScanWriter",
+    "StoreError",
+    "prepare_output_folder",
+    "read_scan",
+]

@@ -1,0 +1,1 @@
+"""ReflexArc gateware, in Amaranth."""

@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.capture.capture import PIXEL, Capture
+
+__all__ = ["PIXEL", "Capture"]

@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.events.events import DETECTION, ThresholdEvents
+
+__all__ = ["DETECTION", "ThresholdEvents"]

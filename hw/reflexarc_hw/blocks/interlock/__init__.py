@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.interlock.interlock import Interlock
+
+__all__ = ["Interlock"]

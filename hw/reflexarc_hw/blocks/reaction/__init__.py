@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.reaction.reaction import Reaction
+
+__all__ = ["Reaction"]

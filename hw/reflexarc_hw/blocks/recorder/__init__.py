@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.recorder.recorder import Recorder
+
+__all__ = ["Recorder"]

@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.system.system import System
+
+__all__ = ["System"]

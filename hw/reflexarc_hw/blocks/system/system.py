@@ -1,0 +1,78 @@
+"""Time base: conversions, samples, DAC frames, identity."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from reflexarc.contract.blocks import system
+from reflexarc_hw.lib.bus import BankSignature, attach_bank
+from reflexarc_hw.lib.formats import SAMPLE, TIME
+
+# Cycle of a sample period in which a DAC frame begins. A sample that comes at latest 3 cycles before the end of its period reaches the gate
+# 14 cycles later, in cycle 11 of the next period (feedback with logarithm, the longest path), so the frame carries it.
+FRAME_PHASE = 12
+FEEDBACK_CYCLES = 14
+LATEST_SAMPLE_PHASE_FROM_END = 3
+CYCLES_PER_SAMPLE_MIN = 16
+
+
+class System(wiring.Component):
+    """Asks for a conversion each ``cycles_per_sample`` cycles and a DAC frame each second one, registers samples and counts time.
+
+    ``adc`` is registered once, and that register is what ``sample valid`` means everywhere. ``sample_lost`` strobes with ``convert`` if the
+    conversion before it brought no sample; one that comes later than the period's last cycle but one counts as lost.
+    """
+
+    def __init__(self, cycles_per_sample: int, sample_period_ps: int, fingerprint: int):
+        if cycles_per_sample < CYCLES_PER_SAMPLE_MIN:
+            raise ValueError(
+                f"{cycles_per_sample} cycles a sample: the path from sample to DAC frame needs at least {CYCLES_PER_SAMPLE_MIN} in this build"
+            )
+        # The frame's phase must lie after the arrival of the latest sample's result at the gate.
+        assert FEEDBACK_CYCLES - LATEST_SAMPLE_PHASE_FROM_END < FRAME_PHASE < cycles_per_sample
+        self._cycles_per_sample = cycles_per_sample
+        self._sample_period_ps = sample_period_ps
+        self._fingerprint = fingerprint
+        super().__init__(
+            {
+                "bus": In(BankSignature()),
+                "adc": In(SAMPLE),
+                "convert": Out(1),
+                "frame": Out(1),
+                "sample": Out(SAMPLE),
+                "sample_lost": Out(1),
+                "time": Out(TIME),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        bank = attach_bank(m, self, system.BLOCK)
+        last = self._cycles_per_sample - 1
+        phase = Signal(range(self._cycles_per_sample))
+        odd = Signal()  # the second period of a DAC frame's two
+        started = Signal()  # a conversion was asked for
+        seen = Signal()  # its sample came
+        samples = Signal(64)
+
+        m.d.sync += [self.time.eq(self.time + 1), phase.eq(phase + 1), self.sample.eq(self.adc)]
+        with m.If(phase == last):
+            m.d.sync += [phase.eq(0), odd.eq(~odd)]
+        m.d.comb += [
+            self.convert.eq(phase == 0),
+            self.frame.eq((phase == FRAME_PHASE) & odd),
+            self.sample_lost.eq(self.convert & started & ~seen),
+        ]
+        with m.If(self.convert):
+            m.d.sync += [started.eq(1), seen.eq(0)]
+        with m.If(self.sample.valid):
+            m.d.sync += [seen.eq(1), samples.eq(samples + 1)]
+
+        m.d.comb += [
+            bank.magic.eq(system.MAGIC),
+            bank.fingerprint.eq(self._fingerprint),
+            bank.cycles_per_sample.eq(self._cycles_per_sample),
+            bank.sample_period.eq(self._sample_period_ps),
+            bank.time.eq(self.time),
+            bank.samples.eq(samples),
+        ]
+        return m

@@ -1,0 +1,39 @@
+"""A top with four pins around the core, so that place and route sees every path of it and no board."""
+
+from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
+from reflexarc_hw.core import Core
+from reflexarc_hw.platforms.timing import Rate
+
+
+class BenchTop(Elaboratable):
+    """Inputs come from a shift register, outputs go through registered XOR trees: all paths are register to register and none is cut away."""
+
+    def __init__(self, rate: Rate):
+        self._rate = rate
+        self.data_in = Signal()
+        self.data_out = Signal()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.core = core = Core(self._rate)
+        inputs: list[Value] = []
+        outputs: list[Value] = []
+        for _, member, value in core.signature.flatten(core):
+            (inputs if member.flow.name == "In" else outputs).append(Value.cast(value))
+        chain = Signal(sum(len(value) for value in inputs))
+        m.d.sync += chain.eq(Cat(self.data_in, chain))
+        m.d.comb += Cat(*inputs).eq(chain)
+        # Two registered levels, so that the fold is not the slowest path.
+        flat = Cat(*outputs)
+        held = Signal(len(flat))
+        folds = Signal((len(flat) + 7) // 8)
+        m.d.sync += held.eq(flat)
+        m.d.sync += [folds[index].eq(held[8 * index : 8 * index + 8].xor()) for index in range(len(folds))]
+        level: Value = folds
+        while len(level) > 1:
+            width = (len(level) + 7) // 8
+            register = Signal(width)
+            m.d.sync += [register[index].eq(level[8 * index : 8 * index + 8].xor()) for index in range(width)]
+            level = register
+        m.d.comb += self.data_out.eq(level)
+        return m

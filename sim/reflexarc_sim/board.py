@@ -1,0 +1,329 @@
+"""The board process: a twin behind a socket, as a real board is behind its link.
+
+One client at a time. Gateware time runs on whether a client is there or not; a client may ask for lockstep, in which time runs only as it
+asks, so that a run repeats to the bit. When it goes, time runs freely again, and the heartbeat's time-out does what it is for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from reflexarc.contract import fingerprint
+from reflexarc.contract.link import OPERATION, OPERATIONS_MAX, BusOperation, Frame, FrameCounter, FrameParser, Kind, LinkError, Pace
+from reflexarc_hw.platforms.timing import RATES, Rate
+
+from .build import BuildError, build
+from .plants.stm import Parameter, StmParameters, StmPlant
+from .specimens import Specimen, SpecimenError, load
+from .twin import CAPTURE, EVENTS, Twin
+
+CHUNK_CYCLES = 40_000  # between two looks at the socket: about 10 ms of wall time
+SEND_LIMIT = 8 << 20  # bytes waiting for a slow client; beyond, packets stay in the twin and then in the gateware, which counts what it loses
+RECEIVE_SIZE = 1 << 16
+
+
+class RequestError(ValueError):
+    """A request that can't be done; the client gets the line."""
+
+
+class Client:
+    """The connected client: its socket, its frames in and out."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.parser = FrameParser()
+        self.counter = FrameCounter()
+        self.outgoing = bytearray()
+        self.name = "a client that has not said who it is"
+        self.greeted = False
+        self.pace = Pace.FREE
+
+    def send(self, kind: Kind, payload: bytes, request_id: int = 0) -> None:
+        self.outgoing += self.counter.pack(kind, payload, request_id)
+
+    def flush(self) -> None:
+        """Send what the socket takes now."""
+        while self.outgoing:
+            try:
+                sent = self.connection.send(self.outgoing)
+            except BlockingIOError:
+                return
+            del self.outgoing[:sent]
+
+
+class Board:
+    """A twin and its server."""
+
+    def __init__(self, twin: Twin, specimen: Specimen, listener: socket.socket, idle_exit_s: float | None) -> None:
+        self._twin = twin
+        self._specimen = specimen
+        self._listener = listener
+        self._idle_exit_s = idle_exit_s
+        self._idle_since = time.monotonic()
+        self._client: Client | None = None
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._busy_s = 0.0  # wall time spent in the twin
+        self._stop = False
+
+    def stop(self) -> None:
+        self._stop = True
+
+    def serve(self) -> None:
+        """Until stopped, or idle for ``idle_exit_s`` without a client."""
+        while not self._stop:
+            client = self._client
+            waiting = client is not None and client.pace is Pace.LOCKSTEP
+            # In lockstep nothing happens until the client asks: wait for it instead of turning round.
+            for key, _ in self._selector.select(0.2 if waiting else 0):
+                if key.fileobj is self._listener:
+                    self._accept()
+                else:
+                    self._receive()
+            client = self._client
+            if client is None or client.pace is Pace.FREE:
+                self._run(CHUNK_CYCLES)
+            if client is None and self._idle_exit_s is not None and time.monotonic() - self._idle_since > self._idle_exit_s:
+                return
+
+    def _run(self, cycles: int) -> None:
+        began = time.perf_counter()
+        self._twin.run(cycles)
+        self._busy_s += time.perf_counter() - began
+        self._forward()
+
+    def _forward(self) -> None:
+        """Packets from the twin to the client."""
+        client = self._client
+        if client is None or not client.greeted:
+            return
+        try:
+            for stream, kind in ((CAPTURE, Kind.CAPTURE), (EVENTS, Kind.EVENT)):
+                while len(client.outgoing) < SEND_LIMIT and (packet := self._twin.packet(stream)) is not None:
+                    client.send(kind, packet)
+            client.flush()
+        except OSError:
+            self._drop()
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        if self._client is not None:
+            refusal = f"the board is in use by {self._client.name}; one client at a time: stop it or wait"
+            try:
+                connection.sendall(FrameCounter().pack(Kind.ERROR, refusal.encode()))
+            except OSError:
+                pass
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._client = Client(connection)
+        self._selector.register(connection, selectors.EVENT_READ)
+        for stream in (CAPTURE, EVENTS):  # what nobody was there to take belongs to no one
+            while self._twin.packet(stream) is not None:
+                pass
+
+    def _drop(self) -> None:
+        client = self._client
+        if client is not None:
+            self._selector.unregister(client.connection)
+            client.connection.close()
+            self._client = None
+            self._idle_since = time.monotonic()
+
+    def _receive(self) -> None:
+        client = self._client
+        if client is None:
+            return
+        try:
+            data = client.connection.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop()
+            return
+        try:
+            for frame in client.parser.feed(data):
+                self._answer(client, frame)
+                if self._client is None:
+                    return
+        except LinkError as error:
+            client.send(Kind.ERROR, str(error).encode())
+            self._forward()
+            self._drop()
+
+    def _answer(self, client: Client, frame: Frame) -> None:
+        try:
+            if frame.kind is not Kind.HELLO and not client.greeted:
+                raise RequestError("the first frame must be HELLO")
+            client.send(Kind.REPLY, self._handle(client, frame), frame.request_id)
+        except RequestError as error:
+            client.send(Kind.ERROR, str(error).encode(), frame.request_id)
+        self._forward()
+
+    def _handle(self, client: Client, frame: Frame) -> bytes:
+        payload = frame.payload
+        match frame.kind:
+            case Kind.HELLO:
+                client.name = str(_json(payload).get("client", "a client without a name"))[:200]
+                client.greeted = True
+                return json.dumps(self._welcome()).encode()
+            case Kind.BUS:
+                return self._bus(payload)
+            case Kind.PACE:
+                if payload not in (b"\0", b"\1"):
+                    raise RequestError("PACE takes one byte, 0 (free) or 1 (lockstep)")
+                client.pace = Pace(payload[0])
+                return b""
+            case Kind.ADVANCE:
+                return self._advance(client, payload)
+            case Kind.INJECT:
+                return self._inject(_json(payload))
+            case Kind.TRUTH:
+                return self._truth(_json(payload))
+        raise RequestError(f"a client can't send {frame.kind.name}")
+
+    def _welcome(self) -> dict[str, Any]:
+        rate = self._twin.rate
+        return {
+            "platform": "twin", "rate": rate.name, "cycles_per_sample": rate.cycles_per_sample, "adc_cycles": rate.adc_cycles,
+            "dac_cycles": rate.dac_cycles, "pid": os.getpid(), "specimen": self._specimen.name, "contract": fingerprint.describe(),
+            "specimen_size_m": [self._specimen.size_x_m, self._specimen.size_y_m],
+        }  # fmt: skip
+
+    def _bus(self, payload: bytes) -> bytes:
+        if len(payload) % OPERATION.size or len(payload) > OPERATIONS_MAX * OPERATION.size:
+            raise RequestError(f"{len(payload)} bytes are not up to {OPERATIONS_MAX} bus operations of {OPERATION.size} bytes")
+        operations = []
+        for kind, address, value in OPERATION.iter_unpack(payload):
+            if kind not in (BusOperation.READ, BusOperation.WRITE):
+                raise RequestError(f"bus operation {kind} is unknown")
+            operations.append((BusOperation(kind), address, value))
+        results = self._twin.bus(operations)
+        return b"".join(OPERATION.pack(status, address, value) for (status, value), (_, address, _) in zip(results, operations, strict=True))
+
+    def _advance(self, client: Client, payload: bytes) -> bytes:
+        if client.pace is not Pace.LOCKSTEP or len(payload) != 8:
+            raise RequestError("ADVANCE takes a 64-bit number of cycles and needs lockstep")
+        left: int = struct.unpack("<Q", payload)[0]
+        while left and self._client is not None:
+            step = min(left, CHUNK_CYCLES)
+            self._run(step)
+            left -= step
+        return struct.pack("<Q", self._twin.cycle)
+
+    def _inject(self, request: dict[str, Any]) -> bytes:
+        """Faults and provocations: of the plant, the converters and the wiring."""
+        try:
+            match request.get("fault"):
+                case "rise":
+                    self._twin.plant.provoke_rise(float(request["speed_m_per_s"]), float(request["height_m"]))
+                case "estop":
+                    self._twin.set_estop(bool(request["closed"]))
+                case "adc_dead":
+                    self._twin.set_adc_dead(bool(request["dead"]))
+                case other:
+                    raise RequestError(f"fault {other!r} is unknown; known are 'rise', 'estop', 'adc_dead'")
+        except (KeyError, TypeError) as error:
+            raise RequestError(f"fault {request.get('fault')!r}: {error} is missing or of the wrong kind") from None
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        return b""
+
+    def _truth(self, request: dict[str, Any]) -> bytes:
+        """What only the plant knows: with ``x_m``, ``y_m``, ``time_s`` the surface there and then, as little-endian doubles; else a summary."""
+        plant = self._twin.plant
+        if "x_m" in request:
+            try:
+                x_m, y_m = (np.asarray(request[key], dtype=np.float64) for key in ("x_m", "y_m"))
+                when_s = np.asarray(request["time_s"], dtype=np.float64)
+                drift = plant.parameters_array
+                surface = self._specimen.height_at(x_m - drift[Parameter.DRIFT_X] * when_s, y_m - drift[Parameter.DRIFT_Y] * when_s)
+                surface = surface + drift[Parameter.MEAN_HEIGHT] + drift[Parameter.DRIFT_Z] * when_s
+                return np.broadcast_to(surface, x_m.shape).astype("<f8").tobytes()
+            except (KeyError, TypeError, ValueError) as error:
+                raise RequestError(f"surface wants x_m, y_m and time_s of one shape: {error}") from None
+        return json.dumps(
+            {
+                "contacts": plant.contacts, "contact_depth_m": plant.contact_depth_m, "gap_m": plant.gap_m, "surface_m": plant.surface_m,
+                "tip_z_m": plant.tip_z_m, "current_A": plant.current_A, "cycle": self._twin.cycle, "samples": self._twin.samples,
+                "busy_s": self._busy_s, "trip_cycles": self._twin.trip_times.as_dict(),
+                "features": [[f.x_m, f.y_m, f.kind] for f in self._specimen.features],
+            }
+        ).encode()  # fmt: skip
+
+
+def _json(payload: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(payload or b"{}")
+    except ValueError as error:
+        raise RequestError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise RequestError("a JSON object is expected")
+    return value
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening Unix socket at ``path``; a socket that nobody answers at is replaced, a live one refused with OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if path.exists():
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(path))
+            except OSError:
+                path.unlink()
+            else:
+                raise OSError(f"another board already listens at {path}")
+    listener.bind(str(path))
+    listener.listen(4)
+    return listener
+
+
+def make_twin(rate: Rate, specimen: Specimen, seed: int, parameters: StmParameters | None = None) -> Twin:
+    """A twin with an STM; the surface's middle lies below the middle of z, where the converters stand at power-up, so nothing touches."""
+    return Twin(build(rate), rate, StmPlant(specimen, parameters or StmParameters(mean_height_m=-30e-9), seed=seed))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="A ReflexArc twin behind a socket: the compiled gateware, its converters and an STM.")
+    parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen at")
+    parser.add_argument("--specimen", default="au111", help="'au111', a .npy file (with --size) or a Nanonis .sxm file")
+    parser.add_argument("--size", type=float, help="width of an .npy specimen in metres")
+    parser.add_argument("--seed", type=int, default=1, help="of noise and generated specimens; a run repeats with its seed")
+    parser.add_argument("--rate", choices=sorted(RATES), default="compressed", help="'true' counts cycles as the board does, 'compressed' is 3.5 times faster")
+    parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="end when no client was there for so long")
+    arguments = parser.parse_args()
+    try:
+        specimen = load(arguments.specimen, size_m=arguments.size, seed=arguments.seed)
+        twin = make_twin(RATES[arguments.rate], specimen, arguments.seed)
+        listener = listen(arguments.socket)
+    except (SpecimenError, BuildError, ValueError, OSError) as error:
+        print(f"reflexarc-board: {error}", file=sys.stderr)
+        return 2
+    board = Board(twin, specimen, listener, arguments.idle_exit)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: board.stop())
+    print(f"ready at {arguments.socket}", file=sys.stderr, flush=True)
+    try:
+        board.serve()
+    finally:
+        arguments.socket.unlink(missing_ok=True)
+        twin.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

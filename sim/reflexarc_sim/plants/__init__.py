@@ -1,0 +1,1 @@
+"""What the controller controls: microscopes, simulated sample by sample."""

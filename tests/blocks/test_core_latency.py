@@ -1,0 +1,21 @@
+"""Latencies of the whole core, end to end, as exact numbers of its cycles at both rates."""
+
+import pytest
+from reflexarc_hw.core import Core
+from reflexarc_hw.platforms.timing import COMPRESSED, TRUE_RATE
+from support import run_block
+
+ADC_TO_VALID_CYCLES = 1  # the converter's word is registered once; from there on it is "the sample"
+TRIP_CYCLES = 2  # sample to safe outputs at the gate
+Z_CYCLES = 14  # sample to z at the gate, with logarithm or without
+EVENT_CYCLES = 7  # last sample of a pixel to the bias at the gate
+BIAS_CYCLES = 3  # of which from the detection on
+
+
+@pytest.mark.parametrize("rate", [COMPRESSED, TRUE_RATE], ids=lambda rate: rate.name)
+def test_core_latency(rate):
+    assert Z_CYCLES <= 14 and EVENT_CYCLES <= 20, "what the design allows"
+    run_block(
+        Core(rate), "cocotb_core_latency", name=f"core_{rate.name}", cycles_per_sample=rate.cycles_per_sample, adc_cycles=rate.adc_cycles,
+        adc_to_valid_cycles=ADC_TO_VALID_CYCLES, trip_cycles=TRIP_CYCLES, z_cycles=Z_CYCLES, event_cycles=EVENT_CYCLES, bias_cycles=BIAS_CYCLES,
+    )  # fmt: skip

@@ -1,0 +1,13 @@
+"""Threshold events: exact hysteresis, detections to the cycle, records."""
+
+from reflexarc_hw.blocks.events import ThresholdEvents
+from reflexarc_hw.blocks.events.events import BUFFER_WORDS
+from reflexarc_hw.blocks.events.events import DETECTION_CYCLES as DECLARED
+from support import run_block
+
+DETECTION_CYCLES = 3  # finished pixel to detection
+
+
+def test_events():
+    assert DECLARED == DETECTION_CYCLES
+    run_block(ThresholdEvents(), "cocotb_events", name="events", detection_cycles=DETECTION_CYCLES, buffer_words=BUFFER_WORDS)
