@@ -68,6 +68,9 @@ class Machine:
             )
             await cycles()
 
+    def stop(self) -> None:
+        self._task.cancel()
+
     async def write(self, block: str, **values: int) -> None:
         for name, raw in values.items():
             await self.host.write(REGISTER_MAP[block].address(name), REGISTER_MAP[block][name].encode(raw))
@@ -91,7 +94,8 @@ class Machine:
 
     def changes(self, name: str, since: int) -> list[int]:
         """Cycles after ``since`` in which an output differs from the cycle before."""
-        return [cycle for cycle in range(since + 1, len(self.trace)) if getattr(self.trace[cycle], name) != getattr(self.trace[cycle - 1], name)]
+        values = [getattr(seen, name) for seen in self.trace]
+        return [cycle for cycle in range(since + 1, len(values)) if values[cycle] != values[cycle - 1]]
 
     async def arm(self, **feedback: int) -> None:
         """Live with feedback on, z some hundred codes below the rail."""
@@ -164,7 +168,7 @@ async def sample_to_safe_outputs(dut):
         assert await machine.read("interlock", "first_cause") == (Cause.CURRENT_HIGH if code > 0 else Cause.CURRENT_LOW)
         assert await machine.read("interlock", "trip_value") == code
         assert await machine.read("interlock", "trip_time") == safe_at
-        machine._task.cancel()
+        machine.stop()
 
 
 @cocotb.test()

@@ -42,7 +42,8 @@ def drive(dut, safe: bool, tick: bool, frame: bool, request: Request, pulse_bias
 
 
 def compare(dut, model: NaiveGate, frame: bool, cycle: int) -> None:
-    seen = unpack(OUTPUTS, get(dut.dac)) | {"z_driven": signed(get(dut.z_driven), 32), "blank": get(dut.blank), "load": get(dut.dac_load)}
+    seen = unpack(OUTPUTS, get(dut.dac))
+    seen |= {"z_driven": signed(get(dut.z_driven), 32), "blank": get(dut.blank), "load": get(dut.dac_load)}
     expected = {
         "x": model.x, "y": model.y, "z": model.z >> 12, "bias": model.bias, "z_driven": model.z, "blank": int(model.blank),
         "load": int(model.load(frame)),
@@ -53,7 +54,8 @@ def compare(dut, model: NaiveGate, frame: bool, cycle: int) -> None:
 def position(rng) -> int:
     """All of Q20.12, with the halves and the rails often."""
     return rng.choice([
-        rng.randrange(-(1 << 31), 1 << 31), rng.randrange(-(1 << 31), 1 << 31), (rng.randrange(CODE_MIN, CODE_MAX) << 12) + rng.choice([2047, 2048, 2049]),
+        rng.randrange(-(1 << 31), 1 << 31), rng.randrange(-(1 << 31), 1 << 31),
+        (rng.randrange(CODE_MIN, CODE_MAX) << 12) + rng.choice([2047, 2048, 2049]),
         (1 << 31) - 1, (1 << 31) - rng.randrange(1, 5000), -(1 << 31), -(1 << 31) + rng.randrange(5000), rng.randrange(-10000, 10000),
     ])  # fmt: skip
 
@@ -80,7 +82,8 @@ async def random_requests_and_trips_equal_the_naive_model(dut):
             pulse, pulse_bias = not pulse, rng.randrange(CODE_MIN, CODE_MAX + 1)
         calm = calm - 1 if calm else rng.randrange(40) if rng.random() < 0.1 else 0
         if not calm:
-            request = Request(position(rng), position(rng), position(rng) if rng.random() < 0.5 else RAIL - rng.randrange(1 << 24), 0, False, rng.random() < 0.5)
+            z = position(rng) if rng.random() < 0.5 else RAIL - rng.randrange(1 << 24)
+            request = Request(position(rng), position(rng), z, 0, False, rng.random() < 0.5)
         if bank.idle and rng.random() < 0.05:
             # The step is locked while armed; it is changed where it makes no difference to a withdrawal under way.
             if safe and model.z == RAIL and rng.random() < 0.5:
@@ -89,7 +92,7 @@ async def random_requests_and_trips_equal_the_naive_model(dut):
                 bank.write("bias", rng.randrange(CODE_MIN, CODE_MAX + 1))
         bank.drive()
         tick, frame = cycle % period == 3, cycle % (2 * period) == 12 or rng.random() < 0.02
-        if bank.strobing is not None and bank.strobing.name == "retract_step" or bank.deciding is not None and bank.deciding.name == "retract_step":
+        if any(access is not None and access.name == "retract_step" for access in (bank.strobing, bank.deciding)):
             safe, armed = True, False
         dut.armed.value = int(armed)
         request = Request(request.x, request.y, request.z, 0, pulse, request.blank)
@@ -109,7 +112,7 @@ async def random_requests_and_trips_equal_the_naive_model(dut):
 async def requests_take_two_cycles_and_round_half_up(dut):
     rng = seeded("rounding")
     await start(dut, safe=0)
-    edges = [-(1 << 31), (1 << 31) - 1, (CODE_MAX << 12) + 2047, (CODE_MAX << 12) + 2048, (CODE_MIN << 12) + 2047, (CODE_MIN << 12) + 2048, -2049, -2048, -2047, 2047, 2048]
+    edges = [(base << 12) + rest for base in (CODE_MIN, -1, 0, CODE_MAX) for rest in (0, 2047, 2048, 4095)]
     await cycles(2)
     for value in edges + [position(rng) for _ in range(500)]:
         before = get(dut.dac)

@@ -2,6 +2,8 @@
 
 import math
 
+from reflexarc.contract.blocks import feedback
+
 TABLE = [round(math.log2(1 + index / 256) * 65536) for index in range(257)]  # log2 at the segments' ends, in 2**-16
 
 
@@ -33,7 +35,7 @@ class NaiveFeedback:
     """Sums are in 2**-24 LSB: gain in 2**-12 times error in 2**-12."""
 
     def __init__(self) -> None:
-        self.settings = {"linearizer": 0, "setpoint": 0, "kp": 0, "ki": 0, "z_min": -(1 << 19), "z_max": (1 << 19) - 1, "slew": (1 << 22) - 1}
+        self.settings = {r.name: r.reset for r in feedback.BLOCK.registers}
         self.integral = 0
         self.z = 0  # Q20.12
         self.error = 0  # Q6.12

@@ -28,12 +28,13 @@ class Access:
 class LockstepBank:
     """Queue of accesses, driven one cycle at a time by a loop that compares with a model in each of them.
 
-    In each cycle: ``drive()``, then ``settled()``; ``strobing``, ``deciding`` and ``answering`` are the accesses that are there in this cycle.
+    In each cycle: ``drive()``, then ``settled()``; ``strobing``, ``deciding`` and ``answering`` are the accesses of this cycle.
     """
 
     def __init__(self, dut: Any, block: Block, prefix: str = "bus"):
         self.block = block
-        self._port = {name: getattr(dut, f"{prefix}__{name}") for name in ("strobe", "write", "offset", "write_data", "read_data", "status")}
+        names = ("strobe", "write", "offset", "write_data", "read_data", "status")
+        self._port = {name: getattr(dut, f"{prefix}__{name}") for name in names}
         self._queue: deque[Access | int] = deque()
         self.strobing: Access | None = None
         self._rest = 0

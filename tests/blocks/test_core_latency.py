@@ -17,5 +17,6 @@ def test_core_latency(rate):
     assert Z_CYCLES <= 14 and EVENT_CYCLES <= 20, "what the design allows"
     run_block(
         Core(rate), "cocotb_core_latency", name=f"core_{rate.name}", cycles_per_sample=rate.cycles_per_sample, adc_cycles=rate.adc_cycles,
-        adc_to_valid_cycles=ADC_TO_VALID_CYCLES, trip_cycles=TRIP_CYCLES, z_cycles=Z_CYCLES, event_cycles=EVENT_CYCLES, bias_cycles=BIAS_CYCLES,
+        adc_to_valid_cycles=ADC_TO_VALID_CYCLES, trip_cycles=TRIP_CYCLES, z_cycles=Z_CYCLES, event_cycles=EVENT_CYCLES,
+        bias_cycles=BIAS_CYCLES,
     )  # fmt: skip

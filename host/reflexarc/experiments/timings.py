@@ -55,7 +55,11 @@ async def measure_timings(board: AsyncController) -> Timings:
     if pulses != 1:
         raise BadInput(f"the event made {pulses} pulses where one was due")
 
-    # A crash: the surface comes up to the withdrawn tip.
+    # A crash: the tip a little below its withdrawn place, so that it has somewhere to go, and the surface comes up to it.
+    await board.set_feedback(setpoint_A=100e-12, bandwidth_Hz=4e3, slew_m_per_s=5e-6)
+    await board.feedback_on()
+    await board.sleep(1e-3)
+    await board.feedback_hold()
     await board.inject("rise", speed_m_per_s=1e-3, height_m=140e-9)
     for _ in range(50):
         await board.sleep(20e-6)

@@ -210,7 +210,6 @@ class Fabric(wiring.Component):
                 bank.write_data.eq(write_data),
             ]
         nowhere = Signal()  # no bank here, or an address that is not a word's
-        m.d.sync += nowhere.eq(~Cat(hits).any() | (address[:2] != 0))
         read_data = Signal(32)
         status = Signal(2)
         merged_data: Value = Const(0, 32)
@@ -236,6 +235,7 @@ class Fabric(wiring.Component):
             with m.State("STROBE"):
                 m.next = "LOOK"
             with m.State("LOOK"):
+                m.d.sync += nowhere.eq(~Cat(hits).any() | (address[:2] != 0))
                 m.next = "MERGE"
             with m.State("MERGE"):
                 m.d.sync += [read_data.eq(merged_data), status.eq(merged_status)]

@@ -146,7 +146,7 @@ struct Board {
         }
         const bool valid = adc.valid(now) && !adc_dead;
         core->PORT(adc) = (static_cast<uint32_t>(adc.code) & 0xFFFFF) << 1 | valid;
-        if (valid) last_sample = now;
+        if (valid) last_sample = now + 1;  // in the core's own register
         if (core->PORT_OF(capture, valid) && core->PORT_OF(capture, ready)) capture.take(core->PORT_OF(capture, payload));
         if (core->PORT_OF(events, valid) && core->PORT_OF(events, ready)) events.take(core->PORT_OF(events, payload));
         clock();

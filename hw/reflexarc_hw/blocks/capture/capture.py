@@ -47,12 +47,9 @@ class Capture(wiring.Component):
         # Sums: all samples of a pixel, none twice
         counted = Signal()
         z_sum, current_sum = Signal(SUM), Signal(SUM)
-        z_next, current_next = Signal(SUM), Signal(SUM)
-        m.d.comb += [
-            counted.eq(self.sample.valid & self.marker.active),
-            z_next.eq(Mux(self.marker.first, 0, z_sum) + self.z),
-            current_next.eq(Mux(self.marker.first, 0, current_sum) + self.sample.code),
-        ]
+        m.d.comb += counted.eq(self.sample.valid & self.marker.active)
+        z_next = Mux(self.marker.first, 0, z_sum) + self.z
+        current_next = Mux(self.marker.first, 0, current_sum) + self.sample.code
         index = Signal(16)
         m.d.sync += self.pixel.valid.eq(0)
         with m.If(counted):

@@ -22,7 +22,7 @@ DETECTION_CYCLES = 3  # from a finished pixel to the detection
 class ThresholdEvents(wiring.Component):
     """Fires when a pixel's mean rises above ``on``; then not until a pixel's mean fell below ``off``.
 
-    Means are compared as sums, exactly: ``on * pixel_samples`` is formed by a serial multiplier (under 80 cycles after a change of
+    Means are compared as sums, exactly: ``on * pixel_samples`` is formed by a serial multiplier (under 60 cycles after a change of
     either factor). The record's score is the excess ``sum - on * pixel_samples`` shifted right by ``floor(log2(pixel_samples))`` and held
     at 32 bits: the mean's excess times a factor from 1 to 2 that the host knows exactly.
     """
@@ -40,33 +40,42 @@ class ThresholdEvents(wiring.Component):
         m.submodules.buffer = buffer = PacketBuffer(BUFFER_WORDS)
         wiring.connect(m, wiring.flipped(self.stream), buffer.stream)
 
-        # on and off times pixel_samples, in turn, one bit of pixel_samples a cycle
+        # on and off times pixel_samples, one after the other, one bit of pixel_samples a cycle; anew when a factor changes
         sums = Array([Signal(SUM, name="on_sum"), Signal(SUM, name="off_sum")])
         which = Signal()
         bit = Signal(range(SAMPLES_BITS + 1))
         factor = Signal(SUM)
         multiplier = Signal(SAMPLES_BITS)
         total = Signal(SUM)
-        with m.If(bit == 0):
-            m.d.sync += [factor.eq(Mux(which, bank.off, bank.on)), multiplier.eq(self.pixel_samples), total.eq(0), bit.eq(1)]
-        with m.Elif(bit <= SAMPLES_BITS - 1):
-            m.d.sync += [factor.eq(factor << 1), multiplier.eq(multiplier >> 1), bit.eq(bit + 1)]
-            with m.If(multiplier[0]):
-                m.d.sync += total.eq(total + factor)
-        with m.Else():
-            m.d.sync += [sums[which].eq(Mux(multiplier[0], total + factor, total)), which.eq(~which), bit.eq(0)]
+        known_samples = Signal(SAMPLES_BITS)
+        stale = Signal(init=1)
+        m.d.sync += known_samples.eq(self.pixel_samples)
+        with m.If(bank.on_strobe | bank.off_strobe | (known_samples != self.pixel_samples)):
+            m.d.sync += [stale.eq(1), which.eq(0), bit.eq(0)]
+        with m.Elif(stale):
+            m.d.sync += bit.eq(bit + 1)
+            with m.If(bit == 0):
+                m.d.sync += [factor.eq(Mux(which, bank.off, bank.on)), multiplier.eq(self.pixel_samples), total.eq(0)]
+            with m.Elif(bit < SAMPLES_BITS):
+                m.d.sync += [factor.eq(factor << 1), multiplier.eq(multiplier >> 1)]
+                with m.If(multiplier[0]):
+                    m.d.sync += total.eq(total + factor)
+            with m.Else():
+                m.d.sync += [sums[which].eq(Mux(multiplier[0], total + factor, total)), which.eq(~which), bit.eq(0)]
+                with m.If(which):
+                    m.d.sync += stale.eq(0)
 
         # 1: differences, 2: verdict, 3: detection
-        value = Signal(SUM)
-        m.d.comb += value.eq(Mux(bank.channel == EventChannel.CURRENT, self.pixel.current_sum, self.pixel.z_sum))
+        value = Mux(bank.channel == EventChannel.CURRENT, self.pixel.current_sum, self.pixel.z_sum)
         over, under = Signal(signed(SUM.width + 1)), Signal(signed(SUM.width + 1))
         valid_1, valid_2 = Signal(), Signal()
         above, below = Signal(), Signal()
         excess = Signal(signed(SUM.width + 1))
-        m.d.sync += [
-            over.eq(value - sums[0]), under.eq(value - sums[1]), valid_1.eq(self.pixel.valid),
-            above.eq(over > 0), below.eq(under < 0), valid_2.eq(valid_1), excess.eq(over),
-        ]  # fmt: skip
+        m.d.sync += [valid_1.eq(self.pixel.valid), valid_2.eq(valid_1)]
+        with m.If(self.pixel.valid):
+            m.d.sync += [over.eq(value - sums[0]), under.eq(value - sums[1])]
+        with m.If(valid_1):
+            m.d.sync += [above.eq(over > 0), below.eq(under < 0), excess.eq(over)]
         ready = Signal()  # below `off` since the last event; enabling starts with not ready, so a scan that begins on a feature is silent
         fire = Signal()
         m.d.comb += fire.eq(valid_2 & bank.enable & ready & above)

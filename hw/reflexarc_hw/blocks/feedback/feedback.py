@@ -58,79 +58,72 @@ class Feedback(wiring.Component):
             m.d.sync += late.eq(valid[-1])
             valid.append(late)
 
+        # Each stage moves only when a sample reaches it.
         # 1: magnitude
         code = self.sample.code
         magnitude = Signal(19)
-        m.d.sync += magnitude.eq(Mux(code[-1], ~code, code))
+        with m.If(valid[0]):
+            m.d.sync += magnitude.eq(Mux(code[-1], ~code, code))
         # 2: number of leading zeros
         magnitude_2 = Signal(19)
         zeros = Signal(range(20))
-        m.d.sync += magnitude_2.eq(magnitude)
-        m.d.sync += zeros.eq(19)
-        for bit in range(19):
-            with m.If(magnitude[bit]):
-                m.d.sync += zeros.eq(18 - bit)
-        # 3: normalise to 1.f; a magnitude of 0 counts as 1 (log2 = 0)
+        with m.If(valid[1]):
+            m.d.sync += [magnitude_2.eq(magnitude), zeros.eq(19)]
+            for bit in range(19):
+                with m.If(magnitude[bit]):
+                    m.d.sync += zeros.eq(18 - bit)
+        # 3: normalise to 1.f; a magnitude of 0 counts as 1 (log2 = 0). What the later stages need stands until the next sample.
         fraction = Signal(FRACTION_BITS)
-        exponent_3 = Signal(5)
-        linear_3 = Signal(19)
-        m.d.sync += [
-            fraction.eq((magnitude_2 << zeros)[:FRACTION_BITS]),
-            exponent_3.eq(Mux(zeros == 19, 0, 18 - zeros)),
-            linear_3.eq(magnitude_2),
-        ]
+        exponent = Signal(5)
+        linear_magnitude = Signal(19)
+        with m.If(valid[2]):
+            m.d.sync += [
+                fraction.eq((magnitude_2 << zeros)[:FRACTION_BITS]),
+                exponent.eq(Mux(zeros == 19, 0, 18 - zeros)),
+                linear_magnitude.eq(magnitude_2),
+            ]
         # 4, 5: table
         m.submodules.table = table = Ram(
             VALUE_BITS + SLOPE_BITS, 1 << TABLE_BITS, init=[value | slope << VALUE_BITS for value, slope in log2_table()]
         )
         m.d.comb += table.read_address.eq(fraction[REST_BITS:])
-        rest_4, rest_5 = Signal(REST_BITS), Signal(REST_BITS)
-        exponent_4, exponent_5, exponent_6 = (Signal(5, name=f"exponent_{n}") for n in (4, 5, 6))
-        linear_4, linear_5, linear_6 = (Signal(19, name=f"linear_{n}") for n in (4, 5, 6))
-        m.d.sync += [
-            rest_4.eq(fraction[:REST_BITS]), rest_5.eq(rest_4),
-            exponent_4.eq(exponent_3), exponent_5.eq(exponent_4), exponent_6.eq(exponent_5),
-            linear_4.eq(linear_3), linear_5.eq(linear_4), linear_6.eq(linear_5),
-        ]  # fmt: skip
-        # 6: interpolation product, and what else the error needs
+        # 6: interpolation product
         product = Signal(SLOPE_BITS + REST_BITS)
-        value_6 = Signal(VALUE_BITS)
-        m.d.sync += [product.eq(table.read_data[VALUE_BITS:] * rest_5), value_6.eq(table.read_data[:VALUE_BITS])]
+        value = Signal(VALUE_BITS)
+        with m.If(valid[5]):
+            m.d.sync += [product.eq(table.read_data[VALUE_BITS:] * fraction[:REST_BITS]), value.eq(table.read_data[:VALUE_BITS])]
         # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits.
         error = Signal(ERROR)
         drop = VALUE_BITS - ERROR_FRACTION_BITS
-        log = Signal(5 + ERROR_FRACTION_BITS)  # Q5.12
         # log2 of 2 - 2**-18 rounds to less than 1.0, so the mantissa's part never carries into the exponent.
-        m.d.comb += log.eq(Cat((value_6 + (product >> REST_BITS))[drop:VALUE_BITS], exponent_6))
-        linear = Signal(5 + ERROR_FRACTION_BITS)  # magnitude / 2**14 in Q5.12
-        m.d.comb += linear.eq(linear_6 >> (14 - ERROR_FRACTION_BITS))
-        with m.If(bank.linearizer == Linearizer.LOG):
-            m.d.sync += error.eq(log - bank.setpoint)
-        with m.Else():
-            m.d.sync += error.eq(linear - bank.setpoint)
+        log = Cat((value + (product >> REST_BITS))[drop:VALUE_BITS], exponent)  # Q5.12
+        linear = (linear_magnitude >> (14 - ERROR_FRACTION_BITS))[: 5 + ERROR_FRACTION_BITS]  # magnitude / 2**14 in Q5.12
+        with m.If(valid[6]):
+            with m.If(bank.linearizer == Linearizer.LOG):
+                m.d.sync += error.eq(log - bank.setpoint)
+            with m.Else():
+                m.d.sync += error.eq(linear - bank.setpoint)
         # 8: products
         integral_product = Signal(signed(ERROR.width + 18))  # Q.24
         proportional_product = Signal(signed(ERROR.width + 18))  # Q.20
-        m.d.sync += [integral_product.eq(error * bank.ki.as_signed()), proportional_product.eq(error * bank.kp.as_signed())]
+        with m.If(valid[7]):
+            m.d.sync += [integral_product.eq(error * bank.ki.as_signed()), proportional_product.eq(error * bank.kp.as_signed())]
         # 9: slew limit
         step = Signal(signed(ERROR.width + 18))  # Q.24
-        slew = Signal(signed(bank.slew.shape().width + KI_FRACTION_BITS + 1))
-        proportional = Signal(signed(ERROR.width + 18))
-        m.d.comb += slew.eq(Cat(Const(0, INTEGRAL_FRACTION_BITS - 12), bank.slew))
-        m.d.sync += [
-            step.eq(Mux(integral_product > slew, slew, Mux(integral_product < -slew, -slew, integral_product))),
-            proportional.eq(proportional_product),
-        ]
+        slew = Cat(Const(0, INTEGRAL_FRACTION_BITS - 12), bank.slew, Const(0, 1)).as_signed()
+        with m.If(valid[8]):
+            m.d.sync += step.eq(Mux(integral_product > slew, slew, Mux(integral_product < -slew, -slew, integral_product)))
         # 10: sum, unclamped
         integral = Signal(INTEGRAL, init=_integral_init())
         total = Signal(INTEGRAL)
-        proportional_10 = Signal(INTEGRAL)
-        m.d.sync += [total.eq(integral + step), proportional_10.eq(_widen(proportional, INTEGRAL_FRACTION_BITS - PROPORTIONAL_FRACTION_BITS))]
+        with m.If(valid[9]):
+            m.d.sync += total.eq(integral + step)
         # 11: clamp of the integral, sum with the proportional part
         low, high = Signal(INTEGRAL), Signal(INTEGRAL)  # registered: the limits are quasi-static
         m.d.sync += [low.eq(_widen(bank.z_min, INTEGRAL_FRACTION_BITS)), high.eq(_widen(bank.z_max, INTEGRAL_FRACTION_BITS))]
         raw = Signal(signed(INTEGRAL.width + 1))
-        m.d.sync += raw.eq(total + proportional_10)
+        with m.If(valid[10]):
+            m.d.sync += raw.eq(total + _widen(proportional_product, INTEGRAL_FRACTION_BITS - PROPORTIONAL_FRACTION_BITS))
         with m.If(~self.live):
             m.d.sync += integral.eq(_widen(self.gate_z, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS))
         with m.Elif(valid[10] & self.engaged):

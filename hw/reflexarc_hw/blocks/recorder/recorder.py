@@ -55,7 +55,8 @@ class Recorder(wiring.Component):
         )
         # What is recorded stands in a register first: it comes from all over the core.
         valid, tripped = Signal(), Signal()
-        m.d.sync += [entry.current.eq(self.sample.code), entry.dac.eq(self.dac), entry.flags.eq(flags)]
+        with m.If(self.sample.valid):
+            m.d.sync += [entry.current.eq(self.sample.code), entry.dac.eq(self.dac), entry.flags.eq(flags)]
         m.d.sync += [valid.eq(self.sample.valid), tripped.eq(self.interlock_state == InterlockState.TRIPPED)]
         write = Signal()
         m.d.comb += [

@@ -56,8 +56,12 @@ class Scan(wiring.Component):
         m.d.comb += stop.eq((bank.command_strobe & (bank.command == ScanCommand.STOP)) | ~self.live)
         m.d.comb += count.eq(self.tick & ~self.pause & ~stop)
 
-        # Comparisons are registered: everything that they look at is stable for the 15 cycles and more between two ticks.
+        # Comparisons and the next line's start are registered and made anew each fourth cycle: all that they look at is stable for the 15
+        # cycles and more between two ticks, and sleeping saves power and the twin's time.
+        beat = Signal(2)
+        m.d.sync += beat.eq(beat + 1)
         pixel_end, line_end, frame_end, rest_end = Signal(), Signal(), Signal(), Signal()
+        next_x, next_y = Signal(ACCUMULATOR), Signal(ACCUMULATOR)
         rest_samples = Signal(24)
         with m.Switch(state):
             with m.Case(ScanState.TURN):
@@ -66,22 +70,33 @@ class Scan(wiring.Component):
                 m.d.comb += rest_samples.eq(bank.flyback_samples)
             with m.Default():
                 m.d.comb += rest_samples.eq(bank.settle_samples)
-        m.d.sync += [
-            pixel_end.eq(sample + 1 >= bank.pixel_samples),
-            line_end.eq(pixel + 1 >= bank.pixels),
-            frame_end.eq(line + 1 >= bank.lines),
-            rest_end.eq(sample + 1 >= rest_samples),
-        ]
+        with m.If(beat == 0):
+            m.d.sync += [
+                pixel_end.eq(sample + 1 >= bank.pixel_samples),
+                line_end.eq(pixel + 1 >= bank.pixels),
+                frame_end.eq(line + 1 >= bank.lines),
+                rest_end.eq(sample + 1 >= rest_samples),
+                next_x.eq(start_x + Cat(Const(0, EXTRA), bank.line_x).as_signed()),
+                next_y.eq(start_y + Cat(Const(0, EXTRA), bank.line_y).as_signed()),
+            ]
 
-        # MOVE: per axis the remaining way, limited to move_step, recomputed between ticks.
+        # MOVE: per axis the remaining way, limited to move_step; 3 cycles after a tick they stand.
         moves = []
+        moving = Signal()
+        m.d.comb += moving.eq(state == ScanState.MOVING)
         for position, target in ((x, bank.target_x), (y, bank.target_y)):
             way = Signal(signed(len(position) + 1))
             move = Signal(ACCUMULATOR)
             limit = Cat(bank.move_step, Const(0, 1)).as_signed()
-            m.d.sync += way.eq(Cat(Const(0, EXTRA), target).as_signed() - position)
-            m.d.sync += move.eq(Mux(way > limit, limit, Mux(way < -limit, -limit, way)))
+            with m.If(moving):
+                m.d.sync += way.eq(Cat(Const(0, EXTRA), target).as_signed() - position)
+                m.d.sync += move.eq(Mux(way > limit, limit, Mux(way < -limit, -limit, way)))
             moves.append(move)
+        computed = Signal(3)  # since the last tick, or since the move began
+        with m.If(moving & ~self.tick):
+            m.d.sync += computed.eq(Cat(1, computed))
+        with m.Else():
+            m.d.sync += computed.eq(0)
         arrived = Signal()
         m.d.sync += arrived.eq((moves[0] == 0) & (moves[1] == 0))
 
@@ -91,12 +106,6 @@ class Scan(wiring.Component):
             in_line.eq((state == ScanState.FORWARD) | (state == ScanState.BACKWARD)),
             backward.eq(state == ScanState.BACKWARD),
         ]
-        next_x, next_y = Signal(ACCUMULATOR), Signal(ACCUMULATOR)  # start of the next line
-        m.d.sync += [
-            next_x.eq(start_x + Cat(Const(0, EXTRA), bank.line_x).as_signed()),
-            next_y.eq(start_y + Cat(Const(0, EXTRA), bank.line_y).as_signed()),
-        ]
-
         def begin_line() -> None:
             """State for a line whose start is the present position."""
             m.d.sync += [sample.eq(0), pixel.eq(0), state.eq(Mux(bank.settle_samples == 0, ScanState.FORWARD, ScanState.SETTLE))]
@@ -116,7 +125,9 @@ class Scan(wiring.Component):
                 with m.Case(ScanState.READY):
                     begin_line()
                 with m.Case(ScanState.MOVING):
-                    with m.If(arrived):
+                    with m.If(~computed[-1]):
+                        pass  # the move began less than 3 cycles ago: it starts with the next tick
+                    with m.Elif(arrived):
                         m.d.sync += state.eq(ScanState.IDLE)
                     with m.Else():
                         m.d.sync += [x.eq(x + moves[0]), y.eq(y + moves[1])]
