@@ -3,6 +3,7 @@
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.blocks.scan import ScanState
 from reflexarc.contract.fingerprint import fingerprint
@@ -24,8 +25,8 @@ from reflexarc_hw.platforms.timing import Rate
 class Core(wiring.Component):
     """The controller at one rate.
 
-    ``adc`` is the converter's parallel word, ``dac`` the codes that ``dac_load`` sends; ``live`` is high while outputs follow requests, for a
-    lamp or a relay. ``host_bus`` is the link's master, ``cpu_bus`` the
+    ``adc`` is the converter's parallel word, ``dac`` the codes that ``dac_load`` sends; ``live`` is high while outputs follow requests,
+    for a lamp or a relay. ``host_bus`` is the link's master, ``cpu_bus`` the
     housekeeping core's. ``capture`` and ``events`` carry packets for the link.
     """
 

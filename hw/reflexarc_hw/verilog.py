@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from amaranth.back import verilog
+
 from reflexarc_hw.core import Core
 from reflexarc_hw.platforms.timing import RATES, Rate
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from reflexarc.contract import fingerprint
 from reflexarc.contract.link import OPERATION, OPERATIONS_MAX, BusOperation, Frame, FrameCounter, FrameParser, Kind, LinkError, Pace
 from reflexarc_hw.platforms.timing import RATES, Rate
@@ -29,7 +30,9 @@ from .specimens import Specimen, SpecimenError, load
 from .twin import CAPTURE, EVENTS, Twin
 
 CHUNK_CYCLES = 40_000  # between two looks at the socket: about 10 ms of wall time
-SEND_LIMIT = 8 << 20  # bytes waiting for a slow client; beyond, packets stay in the twin and then in the gateware, which counts what it loses
+SEND_LIMIT = (
+    8 << 20
+)  # bytes waiting for a slow client; beyond, packets stay in the twin and then in the gateware, which counts what it loses
 RECEIVE_SIZE = 1 << 16
 
 
@@ -212,7 +215,9 @@ class Board:
                 raise RequestError(f"bus operation {kind} is unknown")
             operations.append((BusOperation(kind), address, value))
         results = self._twin.bus(operations)
-        return b"".join(OPERATION.pack(status, address, value) for (status, value), (_, address, _) in zip(results, operations, strict=True))
+        return b"".join(
+            OPERATION.pack(status, address, value) for (status, value), (_, address, _) in zip(results, operations, strict=True)
+        )
 
     def _advance(self, client: Client, payload: bytes) -> bytes:
         if client.pace is not Pace.LOCKSTEP or len(payload) != 8:
@@ -243,7 +248,7 @@ class Board:
         return b""
 
     def _truth(self, request: dict[str, Any]) -> bytes:
-        """What only the plant knows: with ``x_m``, ``y_m``, ``time_s`` the surface there and then, as little-endian doubles; else a summary."""
+        """What only the plant knows: with ``x_m``, ``y_m``, ``time_s`` the surface there and then, as doubles; else a summary."""
         plant = self._twin.plant
         if "x_m" in request:
             try:
@@ -303,7 +308,12 @@ def main() -> int:
     parser.add_argument("--specimen", default="au111", help="'au111', a .npy file (with --size) or a Nanonis .sxm file")
     parser.add_argument("--size", type=float, help="width of an .npy specimen in metres")
     parser.add_argument("--seed", type=int, default=1, help="of noise and generated specimens; a run repeats with its seed")
-    parser.add_argument("--rate", choices=sorted(RATES), default="compressed", help="'true' counts cycles as the board does, 'compressed' is 3.5 times faster")
+    parser.add_argument(
+        "--rate",
+        choices=sorted(RATES),
+        default="compressed",
+        help="'true' counts cycles as the board does, 'compressed' is 3.5 times faster",
+    )
     parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="end when no client was there for so long")
     arguments = parser.parse_args()
     try:

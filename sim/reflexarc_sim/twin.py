@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from reflexarc.contract.link import BusOperation, BusStatus
 from reflexarc_hw.platforms.timing import Rate
 
 from .plants.stm import StmPlant
 
 CAPTURE, EVENTS = 0, 1
+TRIP_TIMES = ("convert", "sample", "live", "gate", "load", "output")
 
 
 class _PlantArguments(ctypes.Structure):
@@ -24,10 +26,10 @@ class _PlantArguments(ctypes.Structure):
 class TripTimes(ctypes.Structure):
     """Cycles around the last trip, see board.cpp; 0 before any."""
 
-    _fields_ = [(name, ctypes.c_uint64) for name in ("convert", "sample", "live", "gate", "load", "output")]
+    _fields_ = [(name, ctypes.c_uint64) for name in TRIP_TIMES]
 
     def as_dict(self) -> dict[str, int]:
-        return {str(name): int(getattr(self, name)) for name, _ in self._fields_}
+        return {name: int(getattr(self, name)) for name in TRIP_TIMES}
 
 
 class _BusAccess(ctypes.Structure):

@@ -1,9 +1,10 @@
 import cocotb
 from example_block import BLOCK
 from naive_bank import owner, read_status, write_status
+from support import BANK_CYCLES, Bank, cycles, get, seeded, settled, signed, start
+
 from reflexarc.contract.link import BusStatus
 from reflexarc.contract.registers import Access
-from support import BANK_CYCLES, Bank, cycles, get, seeded, settled, signed, start
 
 WRITABLE = [r for r in BLOCK.registers if r.access in (Access.RW, Access.WO)]
 STORED = [r for r in BLOCK.registers if r.access is Access.RW]

@@ -1,6 +1,8 @@
 import cocotb
 from naive_capture import NaiveCapture
 from naive_scan import raster
+from support import Bank, cycles, get, pack, seeded, settled, start, unpack
+
 from reflexarc.contract.blocks import capture, scan
 from reflexarc.contract.packets import Packet
 from reflexarc.contract.words import to_bytes
@@ -8,7 +10,6 @@ from reflexarc_hw.blocks.capture import PIXEL
 from reflexarc_hw.blocks.capture.capture import BUFFER_WORDS
 from reflexarc_hw.lib.formats import CODE, MARKER, POSITION, SAMPLE
 from reflexarc_hw.lib.packet import WORD
-from support import Bank, cycles, get, pack, seeded, settled, start, unpack
 
 TICK_CYCLES_MIN = 16
 

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import cocotb
+from support import Master, cycles, get, pack, parameters, seeded, settled, start, unpack
+from support_signals import StreamReader
+
 from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.blocks.feedback import FeedbackMode, Linearizer
@@ -13,8 +16,6 @@ from reflexarc.contract.events import Event
 from reflexarc.contract.words import to_bytes
 from reflexarc_hw.blocks.gate import OUTPUTS
 from reflexarc_hw.lib.formats import SAMPLE
-from support import Master, cycles, get, pack, parameters, seeded, settled, start, unpack
-from support_signals import StreamReader
 
 CODE_MAX = (1 << 19) - 1
 CALM = 1 << 10  # the sample at which the controller is content

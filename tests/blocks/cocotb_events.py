@@ -2,14 +2,15 @@ from dataclasses import dataclass
 
 import cocotb
 from naive_events import NaiveEvents
+from support import Bank, cycles, get, pack, parameters, seeded, settled, start, unpack
+from support_signals import StreamReader, TimeInput
+
 from reflexarc.contract.blocks import events
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.events import EVENT_LAYOUT, Event, EventSource
 from reflexarc.contract.words import to_bytes
 from reflexarc_hw.blocks.capture.capture import PIXEL
 from reflexarc_hw.blocks.events import DETECTION
-from support import Bank, cycles, get, pack, parameters, seeded, settled, start, unpack
-from support_signals import StreamReader, TimeInput
 
 MULTIPLIER_CYCLES = 75  # after a change of `on`, `off` or the samples of a pixel: the rest of a product, the other one, its own
 POSITION_MIN, POSITION_MAX = -(1 << 31), (1 << 31) - 1

@@ -1,8 +1,9 @@
 import cocotb
 from cocotb.utils import get_sim_time
+from support import BANK_CYCLES, PERIOD_NS, Master, cycles, get, parameters, seeded, settled, start
+
 from reflexarc.contract.link import BusStatus
 from reflexarc_hw.lib.bus import ACCESS_CYCLES
-from support import BANK_CYCLES, PERIOD_NS, Master, cycles, get, parameters, seeded, settled, start
 
 WORDS = 64  # in a bank's window
 

@@ -1,10 +1,11 @@
 import cocotb
 import naive_feedback
 from naive_feedback import NaiveFeedback
+from support import Bank, cycles, get, pack, parameters, seeded, settled, signed, start
+
 from reflexarc.contract.blocks import feedback
 from reflexarc.contract.blocks.feedback import FeedbackMode, Linearizer
 from reflexarc_hw.lib.formats import SAMPLE
-from support import Bank, cycles, get, pack, parameters, seeded, settled, signed, start
 
 CODE_MIN, CODE_MAX = -(1 << 19), (1 << 19) - 1
 SAMPLES = 5000  # of a random run

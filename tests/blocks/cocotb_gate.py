@@ -1,10 +1,11 @@
 import cocotb
 from naive_gate import CODE_MAX, RAIL, NaiveGate, Request, code
+from support import Bank, cycles, get, parameters, seeded, settled, signed, start, unpack
+from support_signals import LockstepBank
+
 from reflexarc.contract.blocks import gate
 from reflexarc.contract.link import BusStatus
 from reflexarc_hw.blocks.gate import OUTPUTS
-from support import Bank, cycles, get, parameters, seeded, settled, signed, start, unpack
-from support_signals import LockstepBank
 
 CODE_MIN = -CODE_MAX - 1
 

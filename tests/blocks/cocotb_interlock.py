@@ -1,11 +1,12 @@
 import cocotb
 from naive_interlock import ESTOP_CYCLES, Inputs, NaiveInterlock, round_half_up
+from support import Bank, cycles, get, pack, seeded, settled, start
+from support_signals import LockstepBank, TimeInput
+
 from reflexarc.contract.blocks import interlock
 from reflexarc.contract.blocks.interlock import NO_CAUSE, Cause, InterlockCommand, InterlockState
 from reflexarc.contract.link import BusStatus
 from reflexarc_hw.lib.formats import SAMPLE
-from support import Bank, cycles, get, pack, seeded, settled, start
-from support_signals import LockstepBank, TimeInput
 
 CODE_MIN, CODE_MAX = -(1 << 19), (1 << 19) - 1
 LIMITS = {"current_high": 1000, "current_low": -1000, "pulse_current_high": 5000, "pulse_current_low": -5000, "z_high": 300, "z_low": -200}

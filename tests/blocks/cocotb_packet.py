@@ -1,9 +1,10 @@
 import zlib
 
 import cocotb
+from support import cycles, get, parameters, seeded, settled, start, unpack
+
 from reflexarc.contract.words import to_bytes
 from reflexarc_hw.lib.packet import WORD
-from support import cycles, get, parameters, seeded, settled, start, unpack
 
 ROOM_LATE = 3  # cycles
 

@@ -1,9 +1,10 @@
 import cocotb
 from naive_reaction import NaiveReaction
-from reflexarc.contract.blocks import reaction
-from reflexarc_hw.blocks.events import DETECTION
 from support import Bank, cycles, get, pack, seeded, settled, signed, start
 from support_signals import LockstepBank
+
+from reflexarc.contract.blocks import reaction
+from reflexarc_hw.blocks.events import DETECTION
 
 CODE_MIN, CODE_MAX = -(1 << 19), (1 << 19) - 1
 TICK = 16  # cycles between samples

@@ -1,8 +1,9 @@
 import cocotb
+from support import Bank, cycles, get, pack, parameters, seeded, settled, start, unpack
+
 from reflexarc.contract.blocks import gate, reaction
 from reflexarc_hw.blocks.events import DETECTION
 from reflexarc_hw.blocks.gate import OUTPUTS
-from support import Bank, cycles, get, pack, parameters, seeded, settled, start, unpack
 
 
 @cocotb.test()

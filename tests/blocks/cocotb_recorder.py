@@ -1,5 +1,7 @@
 import cocotb
 from naive_recorder import NaiveRecorder
+from support import BANK_CYCLES, Bank, cycles, pack, seeded, start
+
 from reflexarc.contract.blocks import recorder
 from reflexarc.contract.blocks.interlock import InterlockState
 from reflexarc.contract.blocks.recorder import DEPTH, POST_TRIGGER, RecorderState
@@ -7,7 +9,6 @@ from reflexarc.contract.blocks.scan import ScanState
 from reflexarc_hw.blocks.gate import OUTPUTS
 from reflexarc_hw.lib.bus import ACCESS_CYCLES
 from reflexarc_hw.lib.formats import SAMPLE
-from support import BANK_CYCLES, Bank, cycles, pack, seeded, start
 
 SAMPLE_CYCLES = 16
 CODES = (-(1 << 19), -1, 0, 1, (1 << 19) - 1)

@@ -4,11 +4,12 @@ import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge
 from cocotb.utils import get_sim_time
 from naive_scan import EXTRA, Tick, move, raster
+from support import PERIOD_NS, Bank, cycles, get, seeded, settled, signed, start, unpack
+
 from reflexarc.contract.blocks import scan
 from reflexarc.contract.blocks.scan import ScanCommand, ScanState
 from reflexarc_hw.blocks.scan.scan import MARKER_DELAY_SAMPLES
 from reflexarc_hw.lib.formats import MARKER, POSITION
-from support import PERIOD_NS, Bank, cycles, get, seeded, settled, signed, start, unpack
 
 TICK_CYCLES_MIN = 16
 GEOMETRY = ("step_x", "step_y", "line_x", "line_y", "flyback_x", "flyback_y")

@@ -1,8 +1,9 @@
 import cocotb
 from naive_system import NaiveSystem
+from support import Bank, cycles, get, pack, parameters, seeded, settled, start, unpack
+
 from reflexarc.contract.blocks import system
 from reflexarc_hw.lib.formats import SAMPLE
-from support import Bank, cycles, get, pack, parameters, seeded, settled, start, unpack
 
 
 @cocotb.test()

@@ -1,9 +1,10 @@
 import cocotb
+from support import Bank, cycles, get, pack, parameters, seeded, settled, start, unpack
+
 from reflexarc.contract.blocks import gate, interlock
 from reflexarc.contract.blocks.interlock import InterlockCommand
 from reflexarc_hw.blocks.gate import OUTPUTS
 from reflexarc_hw.lib.formats import SAMPLE
-from support import Bank, cycles, get, pack, parameters, seeded, settled, start, unpack
 
 CODE_MIN, CODE_MAX = -(1 << 19), (1 << 19) - 1
 RETRACT = 60 << 12

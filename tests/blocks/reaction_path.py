@@ -3,6 +3,7 @@
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc_hw.blocks.events import DETECTION
 from reflexarc_hw.blocks.gate import OUTPUTS, Gate
 from reflexarc_hw.blocks.reaction import Reaction

@@ -28,6 +28,7 @@ from amaranth.lib.wiring import In
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, Timer
 from cocotb_tools import runner as cocotb_runner
+
 from reflexarc.contract.link import BusStatus
 from reflexarc.contract.registers import WORD_BYTES, Block, Register
 
@@ -295,7 +296,7 @@ class Master:
         port["write"].value = int(write)
         port["address"].value = address
         port["write_data"].value = data & 0xFFFFFFFF
-        for self.waited in range(patience):  # noqa: B020 - the count is the result
+        for self.waited in range(patience):
             await settled()
             if get(port["done"]):
                 break

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import cocotb
+from support import cycles, get, settled, unpack
+
 from reflexarc.contract.link import BusStatus
 from reflexarc.contract.registers import WORD_BYTES, Block
 from reflexarc_hw.lib.packet import WORD
-from support import cycles, get, settled, unpack
 
 
 @dataclass

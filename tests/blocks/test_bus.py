@@ -2,8 +2,9 @@
 
 import pytest
 from example_block import BLOCK
-from reflexarc_hw.lib.bus import Fabric, RegisterBank
 from support import run_block
+
+from reflexarc_hw.lib.bus import Fabric, RegisterBank
 
 
 def test_register_bank():

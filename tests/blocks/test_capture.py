@@ -1,8 +1,9 @@
 """Sums, packets and their loss under back-pressure."""
 
+from support import run_block
+
 from reflexarc_hw.blocks.capture import Capture
 from reflexarc_hw.lib.packet import PacketBuffer
-from support import run_block
 
 
 def test_capture():

@@ -1,9 +1,10 @@
 """Latencies of the whole core, end to end, as exact numbers of its cycles at both rates."""
 
 import pytest
+from support import run_block
+
 from reflexarc_hw.core import Core
 from reflexarc_hw.platforms.timing import COMPRESSED, TRUE_RATE
-from support import run_block
 
 ADC_TO_VALID_CYCLES = 1  # the converter's word is registered once; from there on it is "the sample"
 TRIP_CYCLES = 2  # sample to safe outputs at the gate

@@ -1,9 +1,10 @@
 """Threshold events: exact hysteresis, detections to the cycle, records."""
 
+from support import run_block
+
 from reflexarc_hw.blocks.events import ThresholdEvents
 from reflexarc_hw.blocks.events.events import BUFFER_WORDS
 from reflexarc_hw.blocks.events.events import DETECTION_CYCLES as DECLARED
-from support import run_block
 
 DETECTION_CYCLES = 3  # finished pixel to detection
 

@@ -3,9 +3,10 @@
 import math
 
 import naive_feedback
+from support import run_block
+
 from reflexarc_hw.blocks.feedback import Feedback, log2_table
 from reflexarc_hw.blocks.feedback.feedback import Z_CYCLES
-from support import run_block
 
 LATENCY = 12  # sample valid to z; the gate adds 2, and 14 are allowed
 # Bound of the logarithm in 2**-12: rounding down takes less than 1; a value of the table is off by up to 1/32; a chord of length 2**-8 lies

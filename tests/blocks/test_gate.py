@@ -1,8 +1,9 @@
 """The output gate: rounding, safe outputs from the first moment, withdrawal, DAC frames."""
 
 import pytest
-from reflexarc_hw.blocks.gate import Gate
 from support import run_block
+
+from reflexarc_hw.blocks.gate import Gate
 
 
 @pytest.mark.parametrize("cycles_per_sample", [16, 56])

@@ -1,7 +1,8 @@
 """The interlock: each condition to the cycle, the latch, the lifecycle, and a long random run."""
 
-from reflexarc_hw.blocks.interlock import Interlock
 from support import run_block
+
+from reflexarc_hw.blocks.interlock import Interlock
 
 
 def test_interlock():

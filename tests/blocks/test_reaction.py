@@ -1,8 +1,9 @@
 """Reaction: pulses in ticks, budget, and the cycles from a detection to the bias output."""
 
 from reaction_path import ReactionPath
-from reflexarc_hw.blocks.reaction import Reaction
 from support import run_block
+
+from reflexarc_hw.blocks.reaction import Reaction
 
 BIAS_CYCLES = 3  # detection to the gate's bias
 

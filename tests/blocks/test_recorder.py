@@ -1,7 +1,8 @@
 """The black box: order, wrap, freeze and release."""
 
-from reflexarc_hw.blocks.recorder import Recorder
 from support import run_block
+
+from reflexarc_hw.blocks.recorder import Recorder
 
 
 def test_recorder():

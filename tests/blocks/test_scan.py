@@ -1,7 +1,8 @@
 """Raster and moves against the naive model, tick by tick."""
 
-from reflexarc_hw.blocks.scan import Scan
 from support import run_block
+
+from reflexarc_hw.blocks.scan import Scan
 
 
 def test_scan():

@@ -2,8 +2,9 @@
 """Time base: conversions, frames, lost samples, 64-bit time."""
 
 import pytest
-from reflexarc_hw.blocks.system import System
 from support import run_block
+
+from reflexarc_hw.blocks.system import System
 
 
 @pytest.mark.parametrize("cycles_per_sample", [16, 56])

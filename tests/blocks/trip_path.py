@@ -3,6 +3,7 @@
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc_hw.blocks.gate import OUTPUTS, Gate
 from reflexarc_hw.blocks.interlock import Interlock
 from reflexarc_hw.lib.bus import BankSignature

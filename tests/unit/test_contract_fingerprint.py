@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+
 from reflexarc.contract import fingerprint as module
 from reflexarc.contract import link
 from reflexarc.contract.blocks import REGISTER_MAP

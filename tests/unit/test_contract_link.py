@@ -6,6 +6,7 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from reflexarc.contract import link
 from reflexarc.contract.link import Frame, FrameCounter, FrameParser, Kind, LinkError
 

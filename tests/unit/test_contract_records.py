@@ -5,6 +5,7 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from reflexarc.contract.events import EVENT_LAYOUT, Event, EventError
 from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, TRAILER_LAYOUT, Direction, Packet, PacketError, Pixel
 from reflexarc.contract.registers import ContractError

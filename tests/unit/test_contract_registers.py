@@ -6,6 +6,7 @@ import enum
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.registers import BLOCK_SIZE, Access, Block, ContractError, Register, RegisterMap
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from reflexarc_sim.plants.noise import standard_normal
 from reflexarc_sim.plants.stm import Parameter, State, StmParameters, StmPlant
 from reflexarc_sim.plants.stm_parameters import resonance_over_one_sample

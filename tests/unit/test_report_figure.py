@@ -10,6 +10,7 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
+
 from reflexarc.report import draw_report, figure
 from reflexarc.store import BlackBox, EventRow, ScanGeometry, StoreError
 

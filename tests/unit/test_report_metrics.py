@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reflexarc.report import topography_metrics
 
 RAMP = np.linspace(0, 100e-12, 12).reshape(3, 4)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reflexarc_sim.specimens import Specimen, SpecimenError, load
 from reflexarc_sim.specimens.specimen import level_heights, subtract_plane
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from reflexarc_sim.specimens import Specimen, SpecimenError, load
 
 REAL_SCAN = Path(__file__).parents[3] / "shared" / "data" / "moire_10nm.sxm"

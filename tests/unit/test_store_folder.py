@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from reflexarc.store import StoreError, prepare_output_folder
 
 

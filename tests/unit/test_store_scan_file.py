@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from reflexarc.store import BlackBox, Direction, EventRow, ScanGeometry, ScanWriter, StoreError, read_scan
 
 GEOMETRY = ScanGeometry(

@@ -124,7 +124,9 @@ class Calibration:
             raw = round(value / register.scale)
         if not register.low <= raw <= register.high:
             low, high = self.to_physical(register, register.low), self.to_physical(register, register.high)
-            raise ValueError(f"{register.name}: {value:g} {register.unit} is outside {low:g} to {high:g} {register.unit}".replace("  ", " "))
+            raise ValueError(
+                f"{register.name}: {value:g} {register.unit} is outside {low:g} to {high:g} {register.unit}".replace("  ", " ")
+            )
         return raw
 
     def to_physical(self, register: Register, raw: int) -> float:

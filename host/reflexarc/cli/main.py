@@ -45,7 +45,9 @@ def default_board() -> str:
     return os.environ.get("REFLEXARC_BOARD", f"{folder}/reflexarc.sock")
 
 
-board_option = click.option("--board", "address", default=default_board, show_default="$REFLEXARC_BOARD or the runtime folder", help="Socket of the board.")
+board_option = click.option(
+    "--board", "address", default=default_board, show_default="$REFLEXARC_BOARD or the runtime folder", help="Socket of the board."
+)
 
 
 @click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,8 +55,8 @@ board_option = click.option("--board", "address", default=default_board, show_de
 def main() -> None:
     """ReflexArc: a real-time controller for scanning probe and electron microscopes.
 
-    'run' and 'scan' start a twin of their own (the compiled gateware with an STM) unless --board names one. The others talk to a running board,
-    for example one that was started with: reflexarc-board --socket board.sock
+    'run' and 'scan' start a twin of their own (the compiled gateware with an STM) unless --board names one. The others talk to a
+    running board, for example one that was started with: reflexarc-board --socket board.sock
     """
 
 
@@ -83,16 +85,24 @@ def scan_options(function: Any) -> Any:
     """Options that `run` and `scan` share."""
     d = ScanSettings()
     options = [
-        click.option("--specimen", default="au111", show_default=True, help="'au111', a .npy file (with --specimen-size) or a Nanonis .sxm file."),
+        click.option(
+            "--specimen", default="au111", show_default=True, help="'au111', a .npy file (with --specimen-size) or a Nanonis .sxm file."
+        ),
         click.option("--specimen-size", type=float, metavar="M", help="Width of an .npy specimen in metres."),
-        click.option("--size", type=float, metavar="M", help="Width and height of the frame in metres. [default: the specimen, at most 50e-9]"),
+        click.option(
+            "--size", type=float, metavar="M", help="Width and height of the frame in metres. [default: the specimen, at most 50e-9]"
+        ),
         click.option("--pixels", type=int, default=d.pixels, show_default=True, help="Pixels in a line, and lines."),
         click.option("--setpoint", type=float, metavar="A", default=d.setpoint_A, show_default=True, help="Current to hold, in amperes."),
         click.option("--bias", type=float, metavar="V", default=d.bias_V, show_default=True, help="Bias in volts."),
-        click.option("--bandwidth", type=float, metavar="HZ", default=d.bandwidth_Hz, show_default=True, help="Unity gain of the feedback."),
+        click.option(
+            "--bandwidth", type=float, metavar="HZ", default=d.bandwidth_Hz, show_default=True, help="Unity gain of the feedback."
+        ),
         click.option("--time-per-pixel", type=float, metavar="S", help=f"In seconds. [default: {d.pixel_s:g}]"),
         click.option("--time-per-line", type=float, metavar="S", help="Instead: time of a line in one direction, in seconds."),
-        click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the twin's noise and generated specimens."),
+        click.option(
+            "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the twin's noise and generated specimens."
+        ),
         click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder for the results."),
     ]
     for option in reversed(options):
@@ -131,7 +141,8 @@ def board_arguments(options: dict[str, Any]) -> list[str]:
 def run(**options: Any) -> None:
     """The main job: approach, scan with reactions, meet a crash, and report.
 
-    On a twin of its own, in lockstep: two runs with one seed give the same bytes. Writes scan.h5, report.png and report.json to OUT/<time>/.
+    On a twin of its own, in lockstep: two runs with one seed give the same image bytes. Writes scan.h5, report.png and report.json to
+    OUT/<time>/.
     """
     from reflexarc.experiments.main_job import main_job, table
 
@@ -143,7 +154,12 @@ def run(**options: Any) -> None:
         with connected(None, board_arguments(options), lockstep=True) as board:
             welcome = board.device.transport.welcome
             settings = settings_from(options, welcome["specimen_size_m"])
-            attributes = {"specimen": welcome["specimen"], "seed": options["seed"], "setpoint_A": settings.setpoint_A, "bias_V": settings.bias_V}
+            attributes = {
+                "specimen": welcome["specimen"],
+                "seed": options["seed"],
+                "setpoint_A": settings.setpoint_A,
+                "bias_V": settings.bias_V,
+            }
             result = board.run(main_job(board.device, settings, folder, timings, attributes))
     click.echo("\n".join(table(result.report)))
     click.echo(f"written            {folder}/scan.h5, report.png, report.json")
@@ -165,7 +181,9 @@ def scan(address: str | None, lockstep: bool | None, **options: Any) -> None:
         with connected(address, board_arguments(options), lockstep=address is None if lockstep is None else lockstep) as board:
             welcome = board.device.transport.welcome
             settings = settings_from(options, welcome.get("specimen_size_m"))
-            for line in board.run(scan_job(board.device, settings, folder, {"specimen": welcome.get("specimen", ""), "seed": options["seed"]})):
+            for line in board.run(
+                scan_job(board.device, settings, folder, {"specimen": welcome.get("specimen", ""), "seed": options["seed"]})
+            ):
                 click.echo(line)
     click.echo(f"written      {folder}/scan.h5")
 

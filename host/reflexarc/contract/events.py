@@ -20,7 +20,9 @@ EVENT_LAYOUT = Layout(
         Field("source", 0, 0, 8),
         Field("class_id", 0, 8, 8),
         Field("model_id", 0, 16, 16),  # 0: no model, a fixed-function source
-        Field("score", 1, signed=True),  # threshold source: (sum - on * n) >> floor(log2 n) for a pixel of n samples, saturated; z in Q20.12, current in LSB
+        Field(
+            "score", 1, signed=True
+        ),  # threshold source: (sum - on * n) >> floor(log2 n) for a pixel of n samples, saturated; z in Q20.12, current in LSB
         Field("x", 2, signed=True),  # Q20.12, DAC LSB
         Field("y", 3, signed=True),  # Q20.12, DAC LSB
         Field("time", 4, width=64),  # cycles since reset

@@ -17,14 +17,27 @@ def describe(register_map: RegisterMap = REGISTER_MAP) -> dict[str, Any]:
     """The contract as plain JSON values; documentation lines are left out, for they may be improved at any time."""
     return {
         "link_version": link.VERSION,
-        "blocks": {block.name: {"base": block.base, "registers": sorted((r.describe() for r in block.registers), key=lambda r: r["offset"])} for block in register_map},
+        "blocks": {
+            block.name: {"base": block.base, "registers": sorted((r.describe() for r in block.registers), key=lambda r: r["offset"])}
+            for block in register_map
+        },
         "layouts": [layout.describe() for layout in (EVENT_LAYOUT, HEADER_LAYOUT, PIXEL_LAYOUT, TRAILER_LAYOUT)],
         "packet_magic": PACKET_MAGIC,
         "constants": {
-            "recorder": [recorder.DEPTH, recorder.POST_TRIGGER, recorder.STATE_INTERLOCK_SHIFT, recorder.STATE_SCAN_SHIFT,
-                         recorder.STATE_HOLD_BIT, recorder.STATE_PULSE_BIT, recorder.STATE_BLANK_BIT],
+            "recorder": [
+                recorder.DEPTH,
+                recorder.POST_TRIGGER,
+                recorder.STATE_INTERLOCK_SHIFT,
+                recorder.STATE_SCAN_SHIFT,
+                recorder.STATE_HOLD_BIT,
+                recorder.STATE_PULSE_BIT,
+                recorder.STATE_BLANK_BIT,
+            ],
             "feedback": [feedback.ERROR_FRACTION_BITS, feedback.KP_FRACTION_BITS, feedback.KI_FRACTION_BITS, feedback.TABLE_BITS],
-            "enums": {kind.__name__: {v.name: v.value for v in kind} for kind in (EventSource, Direction, link.Kind, link.BusOperation, link.BusStatus)},
+            "enums": {
+                kind.__name__: {v.name: v.value for v in kind}
+                for kind in (EventSource, Direction, link.Kind, link.BusOperation, link.BusStatus)
+            },
         },
     }
 

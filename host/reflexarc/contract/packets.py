@@ -96,8 +96,17 @@ class Packet:
         count = len(body) // PIXEL_LAYOUT.words
         if trailer["sent"] != count:
             raise PacketError(f"capture packet {header['sequence']}: trailer says {trailer['sent']} pixels, {count} came")
-        records = tuple(Pixel(**PIXEL_LAYOUT.unpack(body[start : start + PIXEL_LAYOUT.words])) for start in range(0, len(body), PIXEL_LAYOUT.words))
+        records = tuple(
+            Pixel(**PIXEL_LAYOUT.unpack(body[start : start + PIXEL_LAYOUT.words])) for start in range(0, len(body), PIXEL_LAYOUT.words)
+        )
         return cls(
-            sequence=header["sequence"], direction=Direction(header["direction"]), line=header["line"], pixels=header["pixels"],
-            pixel_samples=header["pixel_samples"], time=header["time"], lost=trailer["lost"], aborted=bool(trailer["aborted"]), records=records,
-        )  # fmt: skip
+            sequence=header["sequence"],
+            direction=Direction(header["direction"]),
+            line=header["line"],
+            pixels=header["pixels"],
+            pixel_samples=header["pixel_samples"],
+            time=header["time"],
+            lost=trailer["lost"],
+            aborted=bool(trailer["aborted"]),
+            records=records,
+        )

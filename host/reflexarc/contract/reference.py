@@ -21,11 +21,21 @@ def _lsb(register: Register) -> str:
 
 def markdown(register_map: RegisterMap = REGISTER_MAP) -> str:
     """The whole reference as one Markdown text."""
-    lines = ["# Register reference", "", "Generated from `host/reflexarc/contract` by `make reference`. Contract fingerprint "
-             f"`{fingerprint(register_map):#010x}`.", ""]  # fmt: skip
+    lines = [
+        "# Register reference",
+        "",
+        f"Generated from `host/reflexarc/contract` by `make reference`. Contract fingerprint `{fingerprint(register_map):#010x}`.",
+        "",
+    ]
     for block in register_map:
-        lines += [f"## {block.name} at {block.base:#05x}", "", block.doc, "",
-                  "| address | name | access | bits | reset | raw range | one LSB | locked | what |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+        lines += [
+            f"## {block.name} at {block.base:#05x}",
+            "",
+            block.doc,
+            "",
+            "| address | name | access | bits | reset | raw range | one LSB | locked | what |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
         for r in block.registers:
             bits = f"{'s' if r.signed else 'u'}{r.width}"
             lines.append(
@@ -38,3 +48,7 @@ def markdown(register_map: RegisterMap = REGISTER_MAP) -> str:
                 lines += ["", f"`{r.name}`: {named}."]
         lines.append("")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(markdown())

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from reflexarc.calibration import Calibration
 from reflexarc.contract import fingerprint
 from reflexarc.contract.blocks.feedback import FeedbackMode, Linearizer
-from reflexarc.contract.blocks.interlock import NO_CAUSE, Cause, CauseFlags, InterlockCommand, InterlockState
+from reflexarc.contract.blocks.interlock import NO_CAUSE, Cause, InterlockCommand, InterlockState
 from reflexarc.contract.blocks.recorder import RecorderState
 from reflexarc.contract.blocks.scan import ScanCommand, ScanState
 from reflexarc.contract.blocks.system import MAGIC
@@ -119,9 +119,9 @@ class AsyncController:
             raise ConnectionFailed(f"the board answers {magic:#010x} where a ReflexArc core says {MAGIC:#010x}")
         mine = fingerprint.fingerprint()
         if theirs != mine:
-            found = fingerprint.differences(transport.welcome.get("contract", {})) or ["the board does not tell more"]
+            found = "; ".join(fingerprint.differences(transport.welcome.get("contract", {}))) or "the board does not tell more"
             raise ConnectionFailed(
-                f"the gateware's contract {theirs:#010x} is not this host's {mine:#010x}: {'; '.join(found)}; use the same version on both sides"
+                f"the gateware's contract {theirs:#010x} is not this host's {mine:#010x}; use one version of both: {found}"
             )
 
     async def close(self) -> None:
@@ -132,7 +132,7 @@ class AsyncController:
     # Time and heartbeat
 
     async def _beat(self) -> None:
-        """Heartbeat of a free board: every 50 ms of wall time while this event loop turns. If it stops, the interlock trips after its time-out."""
+        """Heartbeat of a free board: every 50 ms of wall time while this event loop turns. If it stops, the interlock trips in time."""
         while True:
             await self.heartbeat()
             await asyncio.sleep(HEARTBEAT_PERIOD_S)
@@ -200,7 +200,7 @@ class AsyncController:
         await self.registers.write_raw({"interlock.command": InterlockCommand.TRIP})
 
     async def acknowledge(self) -> None:
-        """Clear the flags, leave the tripped state, let the recorder run. BadInput while a cause persists; the recorder's content is then kept."""
+        """Clear the flags, leave the tripped state, let the recorder run. BadInput while a cause persists; the record is then kept."""
         await self.heartbeat()
         (state,) = await self.registers.read_raw("interlock.state")
         if state != InterlockState.TRIPPED:
@@ -219,8 +219,10 @@ class AsyncController:
             return None
         first = Cause(cause)
         convert, unit = _MEASURED.get(first, (None, ""))
-        shown = (float(value), float(limit)) if convert is None else (convert(self.calibration, value), convert(self.calibration, limit))
-        return Trip(first.name, tuple(c.name for c in Cause if flags >> c & 1), time, *shown, unit)
+        shown, shown_limit = (
+            (float(value), float(limit)) if convert is None else (convert(self.calibration, value), convert(self.calibration, limit))
+        )
+        return Trip(first.name, tuple(c.name for c in Cause if flags >> c & 1), time, shown, shown_limit, unit)
 
     async def blackbox(self) -> list[BlackBoxEntry]:
         """The frozen recorder, oldest sample first; empty while it runs. Waits for the share after the trip to be written."""
@@ -245,7 +247,8 @@ class AsyncController:
         for entry in range(entries):
             raw = [register.decode(results[stride * entry + 2 + k][1]) for k, (_, register) in enumerate(addresses)]
             values = [self.calibration.to_physical(register, value) for value, (_, register) in zip(raw, addresses, strict=True)]
-            found.append(BlackBoxEntry(entry - (entries - after), *values[:5], flags=raw[5]))
+            current_A, x_m, y_m, z_m, bias_V = values[:5]
+            found.append(BlackBoxEntry(entry - (entries - after), current_A, x_m, y_m, z_m, bias_V, raw[5]))
         return found
 
     # Feedback
@@ -350,9 +353,19 @@ class AsyncController:
     async def status(self) -> dict[str, Any]:
         """What a user wants to know at a glance; read back, not remembered."""
         registers = (
-            "interlock.state", "interlock.live", "interlock.trip_flags", "interlock.trips", "scan.state", "scan.line", "recorder.state",
-            "recorder.entries", "reaction.count", "events.count", "capture.pixels_lost", "system.time",
-        )  # fmt: skip
+            "interlock.state",
+            "interlock.live",
+            "interlock.trip_flags",
+            "interlock.trips",
+            "scan.state",
+            "scan.line",
+            "recorder.state",
+            "recorder.entries",
+            "reaction.count",
+            "events.count",
+            "capture.pixels_lost",
+            "system.time",
+        )
         raw = dict(zip(registers, await self.registers.read_raw(*registers), strict=True))
         physical = ("gate.x_code", "gate.y_code", "gate.z_code", "gate.bias_code", "capture.sample")
         x, y, z, bias, current = await self.registers.read(*physical)
@@ -367,13 +380,17 @@ class AsyncController:
             "recorder_entries": raw["recorder.entries"],
             "scan": ScanState(raw["scan.state"]).name.lower(),
             "line": raw["scan.line"],
-            "x_m": x, "y_m": y, "z_m": z, "bias_V": bias, "current_A": current,
+            "x_m": x,
+            "y_m": y,
+            "z_m": z,
+            "bias_V": bias,
+            "current_A": current,
             "events": raw["events.count"],
             "pulses": raw["reaction.count"],
             "pixels_lost": raw["capture.pixels_lost"],
             "board_s": self.calibration.seconds(raw["system.time"]),
             "platform": f"{self.transport.welcome.get('platform')}, rate {self.transport.welcome.get('rate')}",
-        }  # fmt: skip
+        }
 
 
 _MEASURED: Mapping[Cause, tuple[Any, str]] = {
@@ -386,7 +403,7 @@ _MEASURED: Mapping[Cause, tuple[Any, str]] = {
 
 
 def _names(flags: int) -> str:
-    return ", ".join(flag.name for flag in CauseFlags if flags & flag.value)
+    return ", ".join(cause.name for cause in Cause if flags >> cause & 1)
 
 
 class Controller:

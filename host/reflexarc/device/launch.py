@@ -18,7 +18,7 @@ IDLE_EXIT_S = 120  # the board outlives a killed client so long, for a new one t
 def private_board(*arguments: str) -> Iterator[str]:
     """A twin of one's own, yielded as its address; ended with the block.
 
-    It runs in a session of its own, so that whatever ends the client does not touch it. BadInput with the board's own line if it can't start.
+    It runs in a session of its own, so that whatever ends the client does not touch it. BadInput with the board's line if it can't start.
     """
     folder = Path(tempfile.mkdtemp(prefix="reflexarc-"))
     address = folder / "board.sock"

@@ -39,7 +39,9 @@ class SocketTransport:
         try:
             reader, writer = await asyncio.open_unix_connection(path)
         except OSError as error:
-            raise ConnectionFailed(f"no board at {path} ({error.strerror or error}); start one with: reflexarc-board --socket {path}") from None
+            raise ConnectionFailed(
+                f"no board at {path} ({error.strerror or error}); start one with: reflexarc-board --socket {path}"
+            ) from None
         transport = cls(reader, writer)
         name = f"{os.path.basename(sys.argv[0]) or 'python'} (pid {os.getpid()})"
         transport.welcome = json.loads(await transport.request(Kind.HELLO, json.dumps({"client": name}).encode()))

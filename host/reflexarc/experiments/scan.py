@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from reflexarc.calibration import Calibration
+from reflexarc.contract.blocks.scan import ScanFlags, ScanState
 from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Direction, Packet
-from reflexarc.contract.blocks.scan import ScanFlags, ScanState
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput, BoardTripped
 from reflexarc.experiments.settings import ScanSettings
@@ -28,10 +28,14 @@ DRAIN_S = 100e-6  # board time that the last packets of a frame need to leave th
 def geometry(settings: ScanSettings, calibration: Calibration) -> ScanGeometry:
     """The frame as the store describes it."""
     return ScanGeometry(
-        pixels=settings.pixels, lines=settings.lines, width_m=settings.width_m, height_m=settings.height_m,
-        center_x_m=settings.center_x_m, center_y_m=settings.center_y_m,
+        pixels=settings.pixels,
+        lines=settings.lines,
+        width_m=settings.width_m,
+        height_m=settings.height_m,
+        center_x_m=settings.center_x_m,
+        center_y_m=settings.center_y_m,
         pixel_s=settings.pixel_samples(calibration) * calibration.sample_period_s,
-    )  # fmt: skip
+    )
 
 
 async def approach(board: AsyncController, settings: ScanSettings) -> None:
@@ -122,9 +126,15 @@ class LineCollector:
 def event_row(event: Event, calibration: Calibration) -> EventRow:
     """An event in physical units. The score stays in the channel's raw unit, for what it means depends on the source."""
     return EventRow(
-        source=event.source, class_id=event.class_id, score=float(event.score), x_m=event.x * calibration.x_m_per_code / 4096,
-        y_m=event.y * calibration.y_m_per_code / 4096, time_s=calibration.seconds(event.time), model_id=event.model_id, sequence=event.sequence,
-    )  # fmt: skip
+        source=event.source,
+        class_id=event.class_id,
+        score=float(event.score),
+        x_m=event.x * calibration.x_m_per_code / 4096,
+        y_m=event.y * calibration.y_m_per_code / 4096,
+        time_s=calibration.seconds(event.time),
+        model_id=event.model_id,
+        sequence=event.sequence,
+    )
 
 
 async def raster(
@@ -189,11 +199,22 @@ async def read_blackbox(board: AsyncController) -> BlackBox | None:
         return np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
 
     return BlackBox(
-        time_s=column("index") * period, current_A=column("current_A"), z_m=column("z_m"), x_m=column("x_m"), y_m=column("y_m"),
-        bias_V=column("bias_V"), state=np.array([entry.flags for entry in entries], dtype=np.uint32),
-        attributes={"cause": trip.cause, "causes": ", ".join(trip.causes), "value": trip.value, "limit": trip.limit, "unit": trip.unit,
-                    "trip_time_cycles": trip.time_cycles},
-    )  # fmt: skip
+        time_s=column("index") * period,
+        current_A=column("current_A"),
+        z_m=column("z_m"),
+        x_m=column("x_m"),
+        y_m=column("y_m"),
+        bias_V=column("bias_V"),
+        state=np.array([entry.flags for entry in entries], dtype=np.uint32),
+        attributes={
+            "cause": trip.cause,
+            "causes": ", ".join(trip.causes),
+            "value": trip.value,
+            "limit": trip.limit,
+            "unit": trip.unit,
+            "trip_time_cycles": trip.time_cycles,
+        },
+    )
 
 
 async def true_surface(board: AsyncController, settings: ScanSettings, line_time_s: Sequence[float] | Array) -> Array:
@@ -212,7 +233,7 @@ async def true_surface(board: AsyncController, settings: ScanSettings, line_time
 @contextlib.contextmanager
 def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error; call it with how many are done."""
-    with tqdm(total=total, desc=text, unit="line", leave=False) as bar:
+    with tqdm(total=total, desc=text, unit="line", leave=False, disable=None) as bar:  # None: only on a terminal
 
         def update(done: int) -> None:
             bar.update(done - bar.n)

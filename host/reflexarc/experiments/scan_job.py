@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from reflexarc.device.controller import AsyncController
+from reflexarc.errors import BoardTripped
 from reflexarc.experiments.scan import LineCollector, approach, configure_raster, event_row, geometry, progress, raster, read_blackbox
 from reflexarc.experiments.settings import ScanSettings
-from reflexarc.errors import BoardTripped
 from reflexarc.store import ScanWriter
 
 

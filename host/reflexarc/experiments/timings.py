@@ -33,20 +33,36 @@ async def measure_timings(board: AsyncController) -> Timings:
     """Make a disarmed true-rate twin react once to an event and once to a crash, and read the cycles off the gateware."""
     calibration = board.calibration
     if calibration.cycles_per_sample != 56:
-        raise BadInput(f"times are measured at 56 cycles a sample, this board has {calibration.cycles_per_sample}; start it with --rate true")
+        raise BadInput(
+            f"times are measured at 56 cycles a sample, this board has {calibration.cycles_per_sample}; start it with --rate true"
+        )
     await board.set_limits(Limits())
     await board.arm()
     await board.set_bias(0.5)
 
     # An event: each pixel's mean lies below `on` until the threshold is moved below it.
-    await board.registers.write_raw({"events.enable": 1, "events.channel": EventChannel.CURRENT, "events.on": SAMPLE_MAX, "events.off": SAMPLE_MAX})
+    await board.registers.write_raw(
+        {"events.enable": 1, "events.channel": EventChannel.CURRENT, "events.on": SAMPLE_MAX, "events.off": SAMPLE_MAX}
+    )
     await board.registers.write(
         {
-            "reaction.bias": 1.0, "reaction.pulse_samples": 8, "reaction.settle_samples": 8, "reaction.budget": 1, "reaction.enable": 1,
-            "scan.flags": ScanFlags.BACKWARD, "scan.pixels": 64, "scan.lines": 4, "scan.pixel_samples": 4, "scan.step_x": 0.0, "scan.step_y": 0.0,
-            "scan.line_x": 0.0, "scan.line_y": 0.0, "scan.turn_samples": 0, "scan.settle_samples": 0,
+            "reaction.bias": 1.0,
+            "reaction.pulse_samples": 8,
+            "reaction.settle_samples": 8,
+            "reaction.budget": 1,
+            "reaction.enable": 1,
+            "scan.flags": ScanFlags.BACKWARD,
+            "scan.pixels": 64,
+            "scan.lines": 4,
+            "scan.pixel_samples": 4,
+            "scan.step_x": 0.0,
+            "scan.step_y": 0.0,
+            "scan.line_x": 0.0,
+            "scan.line_y": 0.0,
+            "scan.turn_samples": 0,
+            "scan.settle_samples": 0,
         }
-    )  # fmt: skip
+    )
     await board.start_scan()
     await board.sleep(40e-6)
     await board.registers.write_raw({"events.on": -SAMPLE_MAX})
@@ -72,7 +88,10 @@ async def measure_timings(board: AsyncController) -> Timings:
     response = cycles["output"] - cycles["convert"]
     period = calibration.sample_period_s
     return Timings(
-        sample_to_trip_cycles=cycles["gate"] - cycles["sample"], event_to_output_cycles=latency, convert_to_output_cycles=response,
-        time_to_safe_s=calibration.seconds(response), time_to_safe_worst_s=calibration.seconds(response) + period,
+        sample_to_trip_cycles=cycles["gate"] - cycles["sample"],
+        event_to_output_cycles=latency,
+        convert_to_output_cycles=response,
+        time_to_safe_s=calibration.seconds(response),
+        time_to_safe_worst_s=calibration.seconds(response) + period,
         cycles_per_sample=calibration.cycles_per_sample,
-    )  # fmt: skip
+    )

@@ -5,25 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reflexarc.contract.packets import Direction
+
 Attribute = str | int | float
 Floats = NDArray[np.float64]
-
-
-class Direction(IntEnum):
-    """The way in which the tip or beam goes along a line; the value is the column in ``line_complete``."""
-
-    FORWARD = 0
-    BACKWARD = 1
-
-    @property
-    def label(self) -> str:
-        """The name of the group in the file."""
-        return self.name.lower()
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class ScanWriter:
         if not 0 <= time_cycles < 1 << 64:
             raise ValueError(f"time_cycles {time_cycles} is not a 64-bit count")
         if self._complete[line, direction]:
-            raise ValueError(f"line {line} {direction.label} is written already")
+            raise ValueError(f"line {line} {direction.name.lower()} is written already")
         counts = np.asarray(samples)
         if not np.issubdtype(counts.dtype, np.integer) or np.any(counts < 0) or np.any(counts >= 1 << 32):
             raise ValueError("samples must be 32-bit counts")
@@ -136,9 +136,9 @@ class ScanWriter:
             "samples": _shaped(np.broadcast_to(counts, (pixels,)) if counts.ndim == 0 else counts, (pixels,), "samples", np.uint32),
             "time_cycles": np.uint64(time_cycles),
         }
-        with self._writing(f"line {line} {direction.label}"):
+        with self._writing(f"line {line} {direction.name.lower()}"):
             for name, row in rows.items():
-                self._datasets[f"{direction.label}/{name}"][line] = row
+                self._datasets[f"{direction.name.lower()}/{name}"][line] = row
             self._file.flush()
             self._datasets["line_complete"][line, direction] = 1
             self._file.flush()
@@ -213,7 +213,7 @@ class ScanWriter:
         _store_attributes(self._file.create_group("geometry"), asdict(self.geometry))
         _store_attributes(self._file.create_group("attributes"), attributes)
         for direction in Direction:
-            group = direction.label
+            group = direction.name.lower()
             self._allocate(f"{group}/z_m", (lines, pixels), "<f8", math.nan, "m", (1, pixels))
             self._allocate(f"{group}/current_A", (lines, pixels), "<f8", math.nan, "A", (1, pixels))
             self._allocate(f"{group}/samples", (lines, pixels), "<u4", 0, "samples", (1, pixels))

@@ -9,6 +9,7 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.link import BusStatus
 from reflexarc.contract.registers import BLOCK_SIZE, WORD_BYTES, Access, Block, Register
 
@@ -101,8 +102,8 @@ class RegisterBank(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Stage 1: does the value fit. Stage 2: is the register locked, commit and answer. All of it sleeps between accesses, which costs the
-        # gateware nothing and makes the twin several times faster than a decoder that runs each cycle.
+        # Stage 1: does the value fit. Stage 2: is the register locked, commit and answer. All of it sleeps between accesses, which costs
+        # the gateware nothing and makes the twin several times faster than a decoder that runs each cycle.
         by_access: dict[Access, list[Register]] = {access: [] for access in Access}
         for register in self.block.registers:
             by_access[register.access].append(register)
@@ -167,7 +168,10 @@ class RegisterBank(wiring.Component):
                         continue
                     member = Value.cast(getattr(self, register.name))
                     with m.Case(register.offset // WORD_BYTES):
-                        m.d.sync += [self.bus.read_data.eq(member[:32] if register.words == 2 else member), self.bus.status.eq(BusStatus.OK)]
+                        m.d.sync += [
+                            self.bus.read_data.eq(member[:32] if register.words == 2 else member),
+                            self.bus.status.eq(BusStatus.OK),
+                        ]
                         if register.words == 2:
                             m.d.sync += high.eq(member[32:])
                     if register.words == 2:

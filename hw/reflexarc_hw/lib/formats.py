@@ -2,6 +2,7 @@
 
 from amaranth.hdl import signed
 from amaranth.lib import data
+
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
 
 CODE = signed(20)  # converter code, left-aligned for narrower converters

@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Out
 class Ram(wiring.Component):
     """Simple dual-port block RAM; also a ROM when its write port is left alone.
 
-    ``read_data`` follows ``read_address`` after 2 cycles: one in the RAM, one in its output register, which block RAM needs for 100 MHz on an
-    ECP5-6. A read of an address that is written in the same cycle gives the old word.
+    ``read_data`` follows ``read_address`` after 2 cycles: one in the RAM, one in its output register, which block RAM needs for 100 MHz
+    on an ECP5-6. A read of an address that is written in the same cycle gives the old word.
     """
 
     def __init__(self, shape: ShapeLike, depth: int, init: Iterable[int] = ()):

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.words import Layout
 
 CRC_POLYNOMIAL = 0xEDB88320  # IEEE 802.3, reflected
@@ -55,8 +56,8 @@ def add_crc_of_word(m: Module, crc: Value, word: Value) -> Value:
 class PacketBuffer(wiring.Component):
     """FIFO of packet words that appends the CRC-32.
 
-    ``write`` takes ``data``; ``write_crc`` takes the CRC of the words since the last one as the packet's last word, one cycle or more after the
-    last ``write``. The writer looks at ``room`` (free words, three cycles late) before it begins; the buffer itself never refuses.
+    ``write`` takes ``data``; ``write_crc`` takes the CRC of the words since the last one as the packet's last word, one cycle or more after
+    the last ``write``. The writer looks at ``room`` (free words, three cycles late) before it begins; the buffer itself never refuses.
     """
 
     def __init__(self, depth: int):

@@ -1,12 +1,13 @@
 """A top with four pins around the core, so that place and route sees every path of it and no board."""
 
 from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
+
 from reflexarc_hw.core import Core
 from reflexarc_hw.platforms.timing import Rate
 
 
 class BenchTop(Elaboratable):
-    """Inputs come from a shift register, outputs go through registered XOR trees: all paths are register to register and none is cut away."""
+    """Inputs come from a shift register, outputs go through registered XOR trees: no path of the core is cut away."""
 
     def __init__(self, rate: Rate):
         self._rate = rate

@@ -11,7 +11,8 @@ SAMPLE_PERIOD_PS = 560_000  # 56 cycles of 10 ns: AD4020, at most 1.8 MS/s (data
 class Rate:
     """``cycles_per_sample`` of the ``sync`` clock take ``sample_period_ps`` of the instrument's time.
 
-    ``adc_cycles``: from convert to the converter's word at the core, whose register makes it a sample one cycle later. ``dac_cycles``: from dac_load to the converter's new output.
+    ``adc_cycles``: from convert to the converter's word at the core, whose register makes it a sample one cycle later. ``dac_cycles``:
+    from dac_load to the converter's new output.
     """
 
     name: str
@@ -31,7 +32,9 @@ class Rate:
         regular = FRAME_PHASE + self.dac_cycles
         trip = n - LATEST_SAMPLE_PHASE_FROM_END + 2 + self.dac_cycles
         if not n < regular <= 2 * n or not 2 * n < trip <= 3 * n:
-            raise ValueError(f"rate {self.name!r}: a DAC output must change in the second period after its frame and the third after a trip")
+            raise ValueError(
+                f"rate {self.name!r}: a DAC output must change in the second period after its frame and the third after a trip"
+            )
 
 
 # AD4020 rev. B: conversion at most 325 ns (table 2), then 20 bits at 100 MHz SCK less what overlaps: there 520 ns after CNV.

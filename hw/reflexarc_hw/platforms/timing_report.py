@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from amaranth.back import verilog
+
 from reflexarc_hw.platforms.bench_top import BenchTop
 from reflexarc_hw.platforms.timing import TRUE_RATE
 

@@ -21,12 +21,11 @@ struct Ad5791 {
         busy = true;
     }
 
-    // True in the cycle in which the frame takes effect.
-    bool advance(uint64_t cycle) {
-        if (!busy || cycle != due_cycle) return false;
+    // To be called in the cycle in which the frame takes effect.
+    void advance(uint64_t cycle) {
+        if (!busy || cycle != due_cycle) return;
         code = shift_code;
         busy = false;
-        return true;
     }
 
     double sample() {

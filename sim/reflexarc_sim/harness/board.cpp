@@ -27,11 +27,13 @@ constexpr int kChannels = 4;  // x, y, z, bias, in the order of the core's packe
 constexpr int kZ = 2;
 constexpr int kCodeBits = 20;
 
+constexpr int kCodeWords = (kChannels * kCodeBits + 31) / 32;
+
 // Code of one channel in the packed word of four.
-int32_t dac_code(const Vtwin& core, int channel) {
+int32_t code_of(const uint32_t* words, int channel) {
     const int bit = kCodeBits * channel;
-    uint64_t pair = core.PORT(dac)[bit / 32];
-    if (bit / 32 + 1 < 3) pair |= static_cast<uint64_t>(core.PORT(dac)[bit / 32 + 1]) << 32;
+    uint64_t pair = words[bit / 32];
+    if (bit / 32 + 1 < kCodeWords) pair |= static_cast<uint64_t>(words[bit / 32 + 1]) << 32;
     const auto code = static_cast<uint32_t>(pair >> (bit % 32));
     return static_cast<int32_t>(code << (32 - kCodeBits)) >> (32 - kCodeBits);
 }
@@ -96,7 +98,7 @@ struct Board {
     Stream capture, events;
     uint64_t last_convert = 0, last_sample = 0;
     bool was_live = false;
-    int32_t live_z = 0;
+    uint64_t dac_due = ~uint64_t{0};
     TripTimes trip{};
     bool gate_due = false, load_due = false, output_due = false;
 
@@ -108,30 +110,31 @@ struct Board {
         ++cycle;
     }
 
-    void watch_trip() {
+    // Follows a trip from `live` to the converter; `codes_before` are those of the cycle before.
+    void watch_trip(const uint32_t (&codes_before)[kCodeWords]) {
         if (was_live && !core->PORT(live)) {
             trip = TripTimes{last_convert, last_sample, cycle, 0, 0, 0};
             gate_due = load_due = output_due = true;
         }
         was_live = core->PORT(live);
-        const int32_t z = dac_code(*core, kZ);
-        if (gate_due && !core->PORT(live) && z > live_z) {
+        if (gate_due && !was_live && code_of(core->PORT(dac).data(), kZ) > code_of(codes_before, kZ)) {
             trip.gate_cycle = cycle;
             gate_due = false;
         }
-        if (core->PORT(live)) live_z = z;
     }
 
     void step() {
         const auto now = cycle;
-        for (auto& part : dac) {
-            if (part.advance(now) && &part == &dac[kZ] && output_due && !load_due) {
+        if (now == dac_due) {
+            for (auto& part : dac) part.advance(now);
+            if (output_due && !load_due) {
                 trip.output_cycle = now;
                 output_due = false;
             }
         }
         if (core->PORT(dac_load)) {
-            for (int i = 0; i < kChannels; ++i) dac[i].load(now, dac_code(*core, i));
+            for (int i = 0; i < kChannels; ++i) dac[i].load(now, code_of(core->PORT(dac).data(), i));
+            dac_due = now + dac[0].latency_cycles;  // all four run in step
             if (load_due && !core->PORT(live) && !gate_due) {
                 trip.load_cycle = now;
                 load_due = false;
@@ -149,10 +152,12 @@ struct Board {
         if (valid) last_sample = now + 1;  // in the core's own register
         if (core->PORT_OF(capture, valid) && core->PORT_OF(capture, ready)) capture.take(core->PORT_OF(capture, payload));
         if (core->PORT_OF(events, valid) && core->PORT_OF(events, ready)) events.take(core->PORT_OF(events, payload));
+        uint32_t codes_before[kCodeWords];
+        std::memcpy(codes_before, core->PORT(dac).data(), sizeof codes_before);
         clock();
         core->PORT_OF(capture, ready) = capture.ready();
         core->PORT_OF(events, ready) = events.ready();
-        watch_trip();
+        watch_trip(codes_before);
     }
 };
 

@@ -11,4 +11,4 @@ BLOCK = Block(
         Register("pixels_lost", 0x04, Access.RO, "Pixels for which the buffer had no room since reset.", unit="pixels"),
         Register("sample", 0x08, Access.RO, "Last sample of the current.", width=20, signed=True, unit="A", quantity="current"),
     ),
-)  # fmt: skip
+)

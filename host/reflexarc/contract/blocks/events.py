@@ -21,6 +21,8 @@ BLOCK = Block(
         Register("off", 0x0C, Access.RW, "Mean below which the source is ready again.", signed=True),
         Register("class_id", 0x10, Access.RW, "Class that the event record carries.", width=8),
         Register("count", 0x14, Access.RO, "Events since reset.", unit="events"),
-        Register("lost", 0x18, Access.RO, "Events for which the buffer had no room since reset; the reaction still sees them.", unit="events"),
+        Register(
+            "lost", 0x18, Access.RO, "Events for which the buffer had no room since reset; the reaction still sees them.", unit="events"
+        ),
     ),
-)  # fmt: skip
+)

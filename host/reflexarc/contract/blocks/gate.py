@@ -11,7 +11,19 @@ BLOCK = Block(
     "The only driver of outputs. Live while armed; otherwise z ramps to the withdrawn rail, x, y and bias hold, the beam is blanked.",
     (
         Register("bias", 0x00, Access.RW, "Bias to drive while armed.", width=20, signed=True, unit="V", quantity="bias"),
-        Register("retract_step", 0x04, Access.RW, "Step of z per sample of the withdrawal, Q12.12.", width=24, reset=60 << 12, minimum=1, locked=True, unit="m", quantity="z", scale=2**-12),
+        Register(
+            "retract_step",
+            0x04,
+            Access.RW,
+            "Step of z per sample of the withdrawal, Q12.12.",
+            width=24,
+            reset=60 << 12,
+            minimum=1,
+            locked=True,
+            unit="m",
+            quantity="z",
+            scale=2**-12,
+        ),
         Register("x_code", 0x08, Access.RO, "Code at the x converter.", width=20, signed=True, unit="m", quantity="x"),
         Register("y_code", 0x0C, Access.RO, "Code at the y converter.", width=20, signed=True, unit="m", quantity="y"),
         Register("z_code", 0x10, Access.RO, "Code at the z converter.", width=20, signed=True, reset=CODE_MAX, unit="m", quantity="z"),
@@ -19,4 +31,4 @@ BLOCK = Block(
         Register("blanked", 0x18, Access.RO, "1 while the beam is blanked.", width=1, reset=1),
         Register("withdrawn", 0x1C, Access.RO, "1 while z stands at the withdrawn rail.", width=1, reset=1),
     ),
-)  # fmt: skip
+)

@@ -38,4 +38,4 @@ BLOCK = Block(
         Register("flags", 0x24, Access.RO, "State word of the entry: interlock, scan, hold, pulse, blank.", width=8),
         Register("release", 0x28, Access.WO, "Any write lets a frozen recorder run again; ignored while tripped.", width=1),
     ),
-)  # fmt: skip
+)

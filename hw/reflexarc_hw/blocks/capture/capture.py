@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.blocks import capture
 from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, TRAILER_LAYOUT
 from reflexarc_hw.lib.bus import BankSignature, attach_bank

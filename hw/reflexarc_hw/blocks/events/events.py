@@ -3,6 +3,7 @@
 from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.blocks import events
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.events import EVENT_LAYOUT, EventSource

@@ -3,6 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.blocks import feedback
 from reflexarc.contract.blocks.feedback import ERROR_FRACTION_BITS, KI_FRACTION_BITS, KP_FRACTION_BITS, TABLE_BITS, FeedbackMode, Linearizer
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
@@ -26,12 +27,12 @@ def _widen(value: Value, fraction_bits: int) -> Value:
 class Feedback(wiring.Component):
     """Sample to z in ``Z_CYCLES`` cycles, a new sample each 12 cycles or later.
 
-    The error is ``linearize(|code|) - setpoint`` with the magnitude taken as one's complement (-1 counts as 0, so that the most negative code
-    has a magnitude). Per sample: ``step = clamp(ki * error, slew)``, ``z = clamp(integral + step + kp * error)``,
+    The error is ``linearize(|code|) - setpoint`` with the magnitude taken as one's complement (-1 counts as 0, so that the most negative
+    code has a magnitude). Per sample: ``step = clamp(ki * error, slew)``, ``z = clamp(integral + step + kp * error)``,
     ``integral = clamp(integral + step)``, both to [z_min, z_max]. The clamp of the integral is the anti-windup.
 
-    While not ``live`` the integral follows ``gate_z``, so that the controller goes on from where the gate put the tip; and ON must be written
-    again after ``live`` rises: arming alone never starts motion. ``hold`` freezes z and the integral.
+    While not ``live`` the integral follows ``gate_z``, so that the controller goes on from where the gate put the tip; and ON must be
+    written again after ``live`` rises: arming alone never starts motion. ``hold`` freezes z and the integral.
     """
 
     bus: In(BankSignature())

@@ -3,6 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.blocks import gate
 from reflexarc.contract.blocks.gate import CODE_MAX, CODE_MIN
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
@@ -25,8 +26,9 @@ class Gate(wiring.Component):
     pulse; z steps towards the withdrawn rail, at once and then with each sample, by ``retract_step``, never back; the beam is blanked.
     The withdrawn rail is the greatest z code: a constant of the gateware, as rule 3 of the design asks.
 
-    ``dac_load`` starts a frame of all four converters with the codes of this cycle and aborts one that is under way (AD5791: SYNC high before
-    the 24th SCLK edge discards the frame). It follows ``frame``, but the cycle in which the first safe codes stand starts one at once, and
+    ``dac_load`` starts a frame of all four converters with the codes of this cycle and aborts one that is under way (AD5791: SYNC high
+    before the 24th SCLK edge discards the frame). It follows ``frame``, but the cycle in which the first safe codes stand starts one
+    at once, and
     that one is left to end.
     """
 

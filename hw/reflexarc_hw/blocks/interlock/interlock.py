@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.blocks import interlock
 from reflexarc.contract.blocks.interlock import NO_CAUSE, Cause, InterlockCommand, InterlockState
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
@@ -14,8 +15,9 @@ from reflexarc_hw.lib.formats import CODE, POSITION, SAMPLE, TIME
 class Interlock(wiring.Component):
     """Compares, latches, and tells the gate.
 
-    Cycle 0: a sample is valid. Cycle 1: its comparison stands in a register; ``safe`` is high. Cycle 2: the gate's outputs are safe. Nothing
-    but armed-and-no-cause makes ``safe`` low, so reset, an unconfigured core and a lost configuration are safe. ``live`` is its opposite,
+    Cycle 0: a sample is valid. Cycle 1: its comparison stands in a register; ``safe`` is high. Cycle 2: the gate's outputs are safe.
+    Nothing but armed-and-no-cause makes ``safe`` low, so reset, an unconfigured core and a lost configuration are safe. ``live`` is
+    its opposite,
     registered: for the blocks that ask the gate, which need not know in the same cycle.
 
     The z that is compared is the one that the gate rounds in the same cycle: a code outside the window never reaches the output.
@@ -87,9 +89,16 @@ class Interlock(wiring.Component):
             host.eq(bank.command_strobe & (bank.command == InterlockCommand.TRIP)),
         ]
         by_cause = {
-            Cause.CURRENT_HIGH: above, Cause.CURRENT_LOW: below, Cause.Z_HIGH: z_above, Cause.Z_LOW: z_below, Cause.HEARTBEAT: heartbeat_old,
-            Cause.ESTOP: estop, Cause.SAMPLE_LOST: lost, Cause.POSITION_OVERFLOW: overflow, Cause.HOST: host,
-        }  # fmt: skip
+            Cause.CURRENT_HIGH: above,
+            Cause.CURRENT_LOW: below,
+            Cause.Z_HIGH: z_above,
+            Cause.Z_LOW: z_below,
+            Cause.HEARTBEAT: heartbeat_old,
+            Cause.ESTOP: estop,
+            Cause.SAMPLE_LOST: lost,
+            Cause.POSITION_OVERFLOW: overflow,
+            Cause.HOST: host,
+        }
         live = Signal(len(Cause))
         violated = Signal()
         m.d.comb += [live.eq(Cat(by_cause[cause] for cause in Cause)), violated.eq(live.any())]
@@ -104,9 +113,11 @@ class Interlock(wiring.Component):
         with m.If(self.sample.valid):
             m.d.sync += [sample_late.eq(self.sample.code), high_late.eq(current_high), low_late.eq(current_low)]
         m.d.sync += [
-            z_late.eq((self.z + (1 << (POSITION_FRACTION_BITS - 1))) >> POSITION_FRACTION_BITS), z_later.eq(z_late),
-            age_late.eq(age), age_later.eq(age_late),
-        ]  # fmt: skip
+            z_late.eq((self.z + (1 << (POSITION_FRACTION_BITS - 1))) >> POSITION_FRACTION_BITS),
+            z_later.eq(z_late),
+            age_late.eq(age),
+            age_later.eq(age_late),
+        ]
 
         tripping = Signal()
         timed = Signal(init=1)
@@ -134,9 +145,12 @@ class Interlock(wiring.Component):
                 with m.If(by_cause[cause]):
                     m.d.sync += first_cause.eq(cause)
         measured = {
-            Cause.CURRENT_HIGH: (sample_late, high_late), Cause.CURRENT_LOW: (sample_late, low_late), Cause.Z_HIGH: (z_later, bank.z_high),
-            Cause.Z_LOW: (z_later, bank.z_low), Cause.HEARTBEAT: (age_later, bank.heartbeat_timeout),
-        }  # fmt: skip
+            Cause.CURRENT_HIGH: (sample_late, high_late),
+            Cause.CURRENT_LOW: (sample_late, low_late),
+            Cause.Z_HIGH: (z_later, bank.z_high),
+            Cause.Z_LOW: (z_later, bank.z_low),
+            Cause.HEARTBEAT: (age_later, bank.heartbeat_timeout),
+        }
         with m.If(~timed):  # the cycle after the decision, in which the gate is safe
             m.d.sync += [trip_time.eq(self.time), timed.eq(1), trip_value.eq(0), trip_limit.eq(0)]
             with m.Switch(first_cause):

@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.blocks import reaction
 from reflexarc_hw.blocks.events import DETECTION
 from reflexarc_hw.lib.bus import BankSignature, attach_bank

@@ -2,7 +2,8 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
+
 from reflexarc.contract.blocks import recorder
 from reflexarc.contract.blocks.interlock import InterlockState
 from reflexarc.contract.blocks.recorder import (
@@ -25,7 +26,7 @@ ENTRY = data.StructLayout({"current": CODE, "dac": OUTPUTS, "flags": 8})
 
 
 class Recorder(wiring.Component):
-    """Writes an entry with each sample; from a trip on ``POST_TRIGGER`` more, then none until it is released after the trip is acknowledged."""
+    """Writes an entry with each sample; from a trip on ``POST_TRIGGER`` more, then none until it is released."""
 
     bus: In(BankSignature())
     sample: In(SAMPLE)

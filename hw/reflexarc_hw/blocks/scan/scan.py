@@ -3,6 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.blocks import scan
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, STEP_FRACTION_BITS, ScanCommand, ScanFlags, ScanState
 from reflexarc.contract.packets import Direction
@@ -21,8 +22,9 @@ ACCUMULATOR = signed(22 + STEP_FRACTION_BITS)
 class Scan(wiring.Component):
     """Moves x and y, and says of each sample which pixel it belongs to.
 
-    All motion happens in the cycle of ``tick`` (sample valid); a tick with ``pause`` high does not count. Runs only while ``live``: without
-    it the raster ends at once and the position holds. ``marker`` belongs to the sample of the present tick; ``aborted`` strobes when a raster
+    All motion happens in the cycle of ``tick`` (sample valid); a tick with ``pause`` high does not count. Runs only while ``live``:
+    without it the raster ends at once and the position holds. ``marker`` belongs to the sample of the present tick; ``aborted``
+    strobes when a raster
     ends before its last pixel; ``overflow`` is high while a position is outside Q20.12 (the interlock trips on it).
     """
 
@@ -106,6 +108,7 @@ class Scan(wiring.Component):
             in_line.eq((state == ScanState.FORWARD) | (state == ScanState.BACKWARD)),
             backward.eq(state == ScanState.BACKWARD),
         ]
+
         def begin_line() -> None:
             """State for a line whose start is the present position."""
             m.d.sync += [sample.eq(0), pixel.eq(0), state.eq(Mux(bank.settle_samples == 0, ScanState.FORWARD, ScanState.SETTLE))]
@@ -218,4 +221,3 @@ class Scan(wiring.Component):
             beyond.append(outside)
         m.d.sync += self.overflow.eq(beyond[0] | beyond[1])
         return m
-

@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from reflexarc.contract.blocks import system
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import SAMPLE, TIME
@@ -25,7 +26,7 @@ class System(wiring.Component):
     def __init__(self, cycles_per_sample: int, sample_period_ps: int, fingerprint: int):
         if cycles_per_sample < CYCLES_PER_SAMPLE_MIN:
             raise ValueError(
-                f"{cycles_per_sample} cycles a sample: the path from sample to DAC frame needs at least {CYCLES_PER_SAMPLE_MIN} in this build"
+                f"{cycles_per_sample} cycles a sample: the path from sample to DAC frame needs {CYCLES_PER_SAMPLE_MIN} or more here"
             )
         # The frame's phase must lie after the arrival of the latest sample's result at the gate.
         assert FEEDBACK_CYCLES - LATEST_SAMPLE_PHASE_FROM_END < FRAME_PHASE < cycles_per_sample

