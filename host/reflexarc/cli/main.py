@@ -19,7 +19,7 @@ from reflexarc.calibration import Calibration
 from reflexarc.device import Controller
 from reflexarc.device.controller import Limits
 from reflexarc.device.launch import private_board
-from reflexarc.errors import BadInput, ReflexArcError
+from reflexarc.errors import BadInput, BoardTripped, ReflexArcError
 from reflexarc.experiments.settings import ScanSettings
 
 USER_ERROR = 2
@@ -32,6 +32,13 @@ class Command(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
+            click.echo(f"reflexarc: {error.format_message()}{where}", err=True)
+            ctx.exit(USER_ERROR)
+        except BoardTripped as error:
+            click.echo(f"reflexarc: {error}", err=True)
+            ctx.exit(TRIPPED)
         except ReflexArcError as error:
             click.echo(f"reflexarc: {error}", err=True)
             ctx.exit(USER_ERROR)

@@ -120,9 +120,7 @@ class AsyncController:
         mine = fingerprint.fingerprint()
         if theirs != mine:
             found = "; ".join(fingerprint.differences(transport.welcome.get("contract", {}))) or "the board does not tell more"
-            raise ConnectionFailed(
-                f"the gateware's contract {theirs:#010x} is not this host's {mine:#010x}; use one version of both: {found}"
-            )
+            raise ConnectionFailed(f"the gateware's contract {theirs:#010x} is not this host's {mine:#010x}; use one version: {found}")
 
     async def close(self) -> None:
         if self._heart is not None:

@@ -57,6 +57,12 @@ class ScanSettings:
             raise BadInput(f"time per pixel {self.pixel_s:g} s is below the minimum of one sample, {minimum:g} s")
         if calibration.samples(self.pixel_s) >= 1 << 24:
             raise BadInput(f"time per pixel {self.pixel_s:g} s is above the maximum of {((1 << 24) - 1) * minimum:g} s")
+        # Along a line the position moves by a step per sample that is a multiple of 2^-20 DAC LSB; a hundredth of it is lost on a smaller frame.
+        least = 100 * self.pixels * self.pixel_samples(calibration) * calibration.x_m_per_code * 2**-20
+        if self.width_m < least or self.height_m < least:
+            raise BadInput(
+                f"a frame of {min(self.width_m, self.height_m):g} m is too small for its steps; accepted here: from {least:.3g} m"
+            )
         if not math.isfinite(self.bias_V) or not 0 < abs(self.bias_V) < calibration.dac_full_scale_V:
             raise BadInput(f"bias {self.bias_V:g} V is not possible; accepted: up to ±{calibration.dac_full_scale_V:g} V, not 0")
         low, high = self.limits.current_low_A, self.limits.current_high_A

@@ -1,8 +1,9 @@
 """Scan files and output folders."""
 
+from reflexarc.contract.packets import Direction
 from reflexarc.store.errors import StoreError
 from reflexarc.store.folder import prepare_output_folder
-from reflexarc.store.records import BlackBox, Channels, Direction, EventRow, ScanData, ScanGeometry
+from reflexarc.store.records import BlackBox, Channels, EventRow, ScanData, ScanGeometry
 from reflexarc.store.scan_file import ScanWriter, read_scan
 
 __all__ = [

@@ -38,6 +38,7 @@ import h5py  # type: ignore[import-untyped,unused-ignore]
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reflexarc.contract.packets import Direction
 from reflexarc.store.errors import StoreError, one_line
 from reflexarc.store.records import (
     BLACKBOX_DTYPES,
@@ -45,7 +46,6 @@ from reflexarc.store.records import (
     Attribute,
     BlackBox,
     Channels,
-    Direction,
     EventRow,
     ScanData,
     ScanGeometry,

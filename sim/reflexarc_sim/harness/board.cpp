@@ -28,6 +28,10 @@ constexpr int kZ = 2;
 constexpr int kCodeBits = 20;
 
 constexpr int kCodeWords = (kChannels * kCodeBits + 31) / 32;
+// z is looked at in every cycle; it lies within one word.
+constexpr int kZWord = kZ * kCodeBits / 32;
+constexpr int kZShiftUp = 32 - kCodeBits - kZ * kCodeBits % 32;
+static_assert(kZShiftUp >= 0);
 
 // Code of one channel in the packed word of four.
 int32_t code_of(const uint32_t* words, int channel) {
@@ -103,21 +107,21 @@ struct Board {
     bool gate_due = false, load_due = false, output_due = false;
 
     void clock() {
-        core->clk = 1;
-        core->eval();
-        core->clk = 0;
+        core->clk = !core->clk;  // either edge is a cycle, see top.py
         core->eval();
         ++cycle;
     }
 
-    // Follows a trip from `live` to the converter; `codes_before` are those of the cycle before.
-    void watch_trip(const uint32_t (&codes_before)[kCodeWords]) {
+    int32_t z_code() const { return static_cast<int32_t>(core->PORT(dac)[kZWord] << kZShiftUp) >> (32 - kCodeBits); }
+
+    // Follows a trip from `live` to the converter; `z_before` is the code of the cycle before.
+    void watch_trip(int32_t z_before) {
         if (was_live && !core->PORT(live)) {
             trip = TripTimes{last_convert, last_sample, cycle, 0, 0, 0};
             gate_due = load_due = output_due = true;
         }
         was_live = core->PORT(live);
-        if (gate_due && !was_live && code_of(core->PORT(dac).data(), kZ) > code_of(codes_before, kZ)) {
+        if (gate_due && !was_live && z_code() > z_before) {
             trip.gate_cycle = cycle;
             gate_due = false;
         }
@@ -152,12 +156,11 @@ struct Board {
         if (valid) last_sample = now + 1;  // in the core's own register
         if (core->PORT_OF(capture, valid) && core->PORT_OF(capture, ready)) capture.take(core->PORT_OF(capture, payload));
         if (core->PORT_OF(events, valid) && core->PORT_OF(events, ready)) events.take(core->PORT_OF(events, payload));
-        uint32_t codes_before[kCodeWords];
-        std::memcpy(codes_before, core->PORT(dac).data(), sizeof codes_before);
+        const int32_t z_before = z_code();
         clock();
         core->PORT_OF(capture, ready) = capture.ready();
         core->PORT_OF(events, ready) = events.ready();
-        watch_trip(codes_before);
+        watch_trip(z_before);
     }
 };
 

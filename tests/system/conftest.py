@@ -1,0 +1,88 @@
+"""Fixtures of the system tests: twins built once, boards on sockets in short folders, always ended."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from reflexarc.device import Controller
+from reflexarc_hw.platforms.timing import RATES
+from reflexarc_sim.build import build
+from running_board import RunningBoard
+
+StartBoard = Callable[..., RunningBoard]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built_twins() -> None:
+    """Both rates, so that no test waits for a compiler."""
+    for rate in RATES.values():
+        build(rate)
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A Unix socket's path may have about 100 characters; pytest's own temporary folders can be longer."""
+    folder = Path(tempfile.mkdtemp(prefix="ra-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def board_starter() -> Iterator[StartBoard]:
+    boards: list[RunningBoard] = []
+    folders: list[Path] = []
+
+    def start(*arguments: str) -> RunningBoard:
+        folders.append(Path(tempfile.mkdtemp(prefix="ra-", dir="/tmp")))
+        boards.append(RunningBoard(folders[-1], *arguments))
+        return boards[-1]
+
+    try:
+        yield start
+    finally:
+        for board in boards:
+            board.stop()
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def start_board() -> Iterator[StartBoard]:
+    """Starts boards that end with the test."""
+    yield from board_starter()
+
+
+@pytest.fixture(scope="module")
+def start_module_board() -> Iterator[StartBoard]:
+    yield from board_starter()
+
+
+@pytest.fixture(scope="module")
+def shared_board(start_module_board: StartBoard) -> RunningBoard:
+    """One board for a module whose tests leave it as they found it."""
+    return start_module_board("--seed", "3")
+
+
+@pytest.fixture
+def lockstep(shared_board: RunningBoard) -> Iterator[Controller]:
+    """A client in lockstep on the shared board: disarmed, without faults, before and after."""
+    with Controller(shared_board.address, lockstep=True) as board:
+        make_harmless(board)
+        yield board
+        make_harmless(board)
+
+
+def make_harmless(board: Controller) -> None:
+    """Faults off, and disarmed whatever happened before."""
+    board.run(board.device.inject("estop", closed=True))
+    board.run(board.device.inject("adc_dead", dead=False))
+    board.run(board.device.sleep(20e-6))
+    match board.status()["interlock"]:
+        case "armed":
+            board.disarm()
+        case "tripped":
+            board.acknowledge()
+    assert board.status()["interlock"] == "disarmed"

@@ -1,0 +1,76 @@
+"""Board processes for the tests: started, waited for, always ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from reflexarc.calibration import Calibration
+from reflexarc.device.registers import Registers
+from reflexarc.device.transport import SocketTransport
+
+START_S = 240  # the first start on a machine builds the twin
+
+T = TypeVar("T")
+
+
+class RunningBoard:
+    """A board in a session of its own, as a real one would not share the client's signals either."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.address = str(folder / "board.sock")
+        self.log = folder / "board.log"
+        command = [sys.executable, "-W", "error", "-m", "reflexarc_sim.board", "--socket", self.address, *arguments]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        end = time.monotonic() + START_S
+        while "ready at" not in self.log.read_text():
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                raise RuntimeError(f"the board did not start: {self.log.read_text()}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def ask(self, question: Callable[[Registers], Awaitable[T]]) -> T:
+        """Look at registers as a client that sends no heartbeat and leaves the board's pace alone."""
+
+        async def answer() -> T:
+            transport = await SocketTransport.connect(self.address)
+            try:
+                return await question(Registers(transport, Calibration()))
+            finally:
+                await transport.close()
+
+        return asyncio.run(answer())
+
+    def read_raw(self, *names: str) -> list[int]:
+        return self.ask(lambda registers: registers.read_raw(*names))
+
+    def wait_for(self, name: str, value: int, timeout_s: float) -> None:
+        """Until a register reads ``value``; AssertionError with what it read last."""
+        end = time.monotonic() + timeout_s
+        while (found := self.read_raw(name)[0]) != value:
+            assert time.monotonic() < end, f"{name} is {found} after {timeout_s} s, {value} was due"
+            time.sleep(0.1)
