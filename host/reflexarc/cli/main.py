@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -24,26 +24,31 @@ from reflexarc.experiments.settings import ScanSettings
 
 USER_ERROR = 2
 TRIPPED = 3
+INTERRUPTED = 130  # as shells count SIGINT
 
 
-class Command(click.Group):
-    """A group whose commands end with one line and no traceback for everything a user can mend."""
+class Program(click.Group):
+    """A group that ends with one line and no traceback for everything that a user can mend."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
         try:
-            return super().invoke(ctx)
+            code = super().main(*args, **kwargs)
         except click.UsageError as error:
             where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
-            click.echo(f"reflexarc: {error.format_message()}{where}", err=True)
-            ctx.exit(USER_ERROR)
+            fail(f"{error.format_message()}{where}", USER_ERROR)
+        except click.Abort:
+            fail("interrupted", INTERRUPTED)
         except BoardTripped as error:
-            click.echo(f"reflexarc: {error}", err=True)
-            ctx.exit(TRIPPED)
+            fail(str(error), TRIPPED)
         except ReflexArcError as error:
-            click.echo(f"reflexarc: {error}", err=True)
-            ctx.exit(USER_ERROR)
-        except BrokenPipeError:
-            ctx.exit(USER_ERROR)
+            fail(str(error), USER_ERROR)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(line: str, code: int) -> NoReturn:
+    click.echo(f"reflexarc: {line}", err=True)
+    sys.exit(code)
 
 
 def default_board() -> str:
@@ -57,7 +62,7 @@ board_option = click.option(
 )
 
 
-@click.group(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """ReflexArc: a real-time controller for scanning probe and electron microscopes.

@@ -57,7 +57,7 @@ class ScanSettings:
             raise BadInput(f"time per pixel {self.pixel_s:g} s is below the minimum of one sample, {minimum:g} s")
         if calibration.samples(self.pixel_s) >= 1 << 24:
             raise BadInput(f"time per pixel {self.pixel_s:g} s is above the maximum of {((1 << 24) - 1) * minimum:g} s")
-        # Along a line the position moves by a step per sample that is a multiple of 2^-20 DAC LSB; a hundredth of it is lost on a smaller frame.
+        # A line's step per sample is a multiple of 2^-20 DAC LSB; on a smaller frame more than a hundredth of it would be lost.
         least = 100 * self.pixels * self.pixel_samples(calibration) * calibration.x_m_per_code * 2**-20
         if self.width_m < least or self.height_m < least:
             raise BadInput(
