@@ -17,5 +17,9 @@ class RegisterRefused(ReflexArcError):
     """The board refused a register access: locked, out of range, not there."""
 
 
+class PixelsLost(ReflexArcError):
+    """The host or the link was too slow and the board dropped pixels, counted."""
+
+
 class BoardTripped(ReflexArcError):
     """The interlock tripped while a job ran."""

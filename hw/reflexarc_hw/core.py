@@ -95,7 +95,7 @@ class Core(wiring.Component):
             #
             gate.armed.eq(interlock.armed),
             gate.safe.eq(interlock.safe),
-            gate.tick.eq(system.sample.valid),
+            gate.tick.eq(system.tick),
             gate.frame.eq(system.frame),
             gate.x.eq(scan.x),
             gate.y.eq(scan.y),
@@ -121,7 +121,8 @@ class Core(wiring.Component):
             reaction.detection.eq(events.detection),
             reaction.driven_bias.eq(gate.dac.bias),
             #
-            recorder.sample.eq(system.sample),
+            recorder.sample.code.eq(system.sample.code),
+            recorder.sample.valid.eq(system.tick),
             recorder.dac.eq(gate.dac),
             recorder.interlock_state.eq(interlock.state),
             recorder.scan_state.eq(scan.state),

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from reflexarc.contract import fingerprint
+from reflexarc.contract.blocks import interlock
+from reflexarc.contract.blocks.interlock import InterlockCommand, InterlockState
 from reflexarc.contract.link import OPERATION, OPERATIONS_MAX, BusOperation, Frame, FrameCounter, FrameParser, Kind, LinkError, Pace
 from reflexarc_hw.platforms.timing import RATES, Rate
 
@@ -92,7 +94,12 @@ class Board:
             for key, _ in self._selector.select(0.2 if waiting else 0):
                 if key.fileobj is self._listener:
                     self._accept()
-                else:
+                elif key.data is self._client:
+                    self._receive()
+                elif self._client is not None:
+                    self._visit(key.data)
+                else:  # the client that it waited for is gone
+                    self._client = key.data
                     self._receive()
             client = self._client
             if client is None or client.pace is Pace.FREE:
@@ -121,20 +128,45 @@ class Board:
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
-        if self._client is not None:
-            refusal = f"the board is in use by {self._client.name}; one client at a time: stop it or wait"
-            try:
-                connection.sendall(FrameCounter().pack(Kind.ERROR, refusal.encode()))
-            except OSError:
-                pass
-            connection.close()
-            return
         connection.setblocking(False)
-        self._client = Client(connection)
-        self._selector.register(connection, selectors.EVENT_READ)
+        client = Client(connection)
+        self._selector.register(connection, selectors.EVENT_READ, client)
+        if self._client is not None:
+            return  # a visitor, who may trip and no more
+        self._client = client
         for stream in (CAPTURE, EVENTS):  # what nobody was there to take belongs to no one
             while self._twin.packet(stream) is not None:
                 pass
+
+    def _visit(self, visitor: Client) -> None:
+        """Beside the one client anyone may trip; everyone else hears who has the board."""
+        assert self._client is not None
+        try:
+            data = visitor.connection.recv(RECEIVE_SIZE)
+            frames = visitor.parser.feed(data)
+            if data and not frames:
+                return
+            for frame in frames[:1]:
+                if frame.kind is Kind.TRIP:
+                    visitor.send(Kind.REPLY, self._trip(), frame.request_id)
+                else:
+                    refusal = f"the board is in use by {self._client.name}; one client at a time: stop it or wait"
+                    visitor.send(Kind.ERROR, refusal.encode(), frame.request_id)
+            visitor.flush()
+        except (OSError, LinkError):
+            pass
+        self._selector.unregister(visitor.connection)
+        visitor.connection.close()
+
+    def _trip(self) -> bytes:
+        """Trip the interlock; what became of it."""
+        state, command = interlock.BLOCK.address("state"), interlock.BLOCK.address("command")
+        results = self._twin.bus(
+            [(BusOperation.READ, state, 0), (BusOperation.WRITE, command, InterlockCommand.TRIP), (BusOperation.READ, state, 0)]
+        )
+        before, after = (InterlockState(results[index][1]) for index in (0, 2))
+        note = "" if before is InterlockState.ARMED else " (outputs were safe already)"
+        return f"{before.name.lower()} -> {after.name.lower()}{note}".encode()
 
     def _drop(self) -> None:
         client = self._client
@@ -169,7 +201,7 @@ class Board:
 
     def _answer(self, client: Client, frame: Frame) -> None:
         try:
-            if frame.kind is not Kind.HELLO and not client.greeted:
+            if frame.kind is not Kind.HELLO and frame.kind is not Kind.TRIP and not client.greeted:
                 raise RequestError("the first frame must be HELLO")
             client.send(Kind.REPLY, self._handle(client, frame), frame.request_id)
         except RequestError as error:
@@ -185,6 +217,8 @@ class Board:
                 return json.dumps(self._welcome()).encode()
             case Kind.BUS:
                 return self._bus(payload)
+            case Kind.TRIP:
+                return self._trip()
             case Kind.PACE:
                 if payload not in (b"\0", b"\1"):
                     raise RequestError("PACE takes one byte, 0 (free) or 1 (lockstep)")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import re
+import select
 import subprocess
 import sys
+import termios
 import time
+from types import TracebackType
+from typing import Self
 
 COMMAND = [sys.executable, "-W", "error", "-m", "reflexarc.cli.main"]
 USER_ERROR = 2
@@ -44,3 +51,51 @@ def refused(*arguments: str, within_s: float = 30) -> str:
     assert result.stdout == ""
     assert time.monotonic() - began < within_s
     return line
+
+
+class OnTerminal:
+    """A command that runs with a terminal for its errors, so that it shows its progress; killed at the end of the block, whatever happens."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._terminal, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, 100))  # without a width there is no progress bar
+        self._said = b""
+        self.process = subprocess.Popen([*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
+        os.close(theirs)
+
+    @property
+    def said(self) -> str:
+        """What came so far on standard error."""
+        while select.select([self._terminal], [], [], 0)[0]:
+            try:
+                data = os.read(self._terminal, 1 << 16)
+            except OSError:  # nobody holds the other end any more
+                break
+            if not data:
+                break
+            self._said += data
+        return self._said.decode(errors="replace")
+
+    def wait_for_lines(self, count: int, total: int, timeout_s: float) -> int:
+        """Until the progress bar shows ``count`` lines; how many it shows then."""
+        end = time.monotonic() + timeout_s
+        while True:
+            ended = self.process.poll() is not None
+            done = max([int(number) for number in re.findall(rf"\b(\d+)/{total}\b", self.said)], default=0)
+            if done >= count:
+                return done
+            assert not ended and time.monotonic() < end, self.said
+            time.sleep(0.02)
+
+    def ended(self, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        """Its end, within so many seconds."""
+        status = self.process.wait(timeout_s)
+        return subprocess.CompletedProcess([], status, "", self.said)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._terminal)

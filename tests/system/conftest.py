@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from running_board import RunningBoard
+
 from reflexarc.device import Controller
 from reflexarc_hw.platforms.timing import RATES
 from reflexarc_sim.build import build
-from running_board import RunningBoard
 
 StartBoard = Callable[..., RunningBoard]
 

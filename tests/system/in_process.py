@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+
 from reflexarc.calibration import Calibration
 from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.link import BusOperation, BusStatus

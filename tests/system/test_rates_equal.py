@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from in_process import SampledTwin
 from numpy.typing import NDArray
+
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.blocks.feedback import FeedbackMode, Linearizer
 from reflexarc.contract.blocks.interlock import Cause, InterlockCommand, InterlockState
@@ -94,11 +95,21 @@ def experiment(board: SampledTwin, wait_samples: int) -> Run:
     board.write({"feedback.slew": 20e-6 * period})
 
     flat = board.read_raw("feedback.z")
-    board.write_raw({"events.channel": EventChannel.Z, "events.on": flat + to_position(THRESHOLD_M), "events.off": flat + to_position(THRESHOLD_M / 2)})
+    board.write_raw(
+        {"events.channel": EventChannel.Z, "events.on": flat + to_position(THRESHOLD_M), "events.off": flat + to_position(THRESHOLD_M / 2)}
+    )
     board.write_raw({"events.class_id": 3, "events.enable": 1, "reaction.pulse_samples": PULSE_SAMPLES, "reaction.settle_samples": 100})
     board.write({"reaction.bias": 1.0})
     board.write_raw({"reaction.budget": 1, "reaction.enable": 1})
-    board.write_raw({"scan.pixels": PIXELS, "scan.lines": LINES, "scan.pixel_samples": PIXEL_SAMPLES, "scan.turn_samples": 30, "scan.settle_samples": 70})
+    board.write_raw(
+        {
+            "scan.pixels": PIXELS,
+            "scan.lines": LINES,
+            "scan.pixel_samples": PIXEL_SAMPLES,
+            "scan.turn_samples": 30,
+            "scan.settle_samples": 70,
+        }
+    )
     board.write({"scan.step_x": SIZE_M / PIXELS / PIXEL_SAMPLES, "scan.line_y": SIZE_M / LINES})
     board.write_raw({"scan.command": ScanCommand.START})
     # The last line but one is crossed by the crash.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.blocks.recorder import DEPTH, POST_TRIGGER
 from reflexarc.contract.link import BusOperation, BusStatus
@@ -22,6 +23,15 @@ def armed(board: Controller) -> None:
     board.arm()
     board.run(board.device.sleep(RUNNING_S))
     assert board.status()["interlock"] == "armed"
+
+
+def extended(board: Controller) -> list[float]:
+    """The tip some way out, under feedback, far from the surface; where it is."""
+    board.run(board.device.set_bias(0.5))
+    board.run(board.device.set_feedback(setpoint_A=100e-12, bandwidth_Hz=4e3, slew_m_per_s=5e-6))
+    board.run(board.device.feedback_on())
+    board.run(board.device.sleep(4e-3))
+    return board.read("gate.z_code")
 
 
 def assert_safe(board: Controller, cause: str) -> None:
@@ -70,30 +80,36 @@ def test_a_dead_converter_trips(lockstep: Controller) -> None:
     lockstep.run(lockstep.device.sleep(3e-6))
     status = lockstep.status()
     assert status["interlock"] == "tripped" and status["trip_flags"] == "SAMPLE_LOST"
-    with pytest.raises(BadInput, match="SAMPLE_LOST"):
+    with pytest.raises(BadInput, match="can't acknowledge while these causes persist: SAMPLE_LOST"):
         lockstep.acknowledge()
-    # The gate's ramp counts samples: without any the tip must get away all the same.
-    lockstep.run(lockstep.device.sleep(WITHDRAWAL_S))
-    assert lockstep.read("gate.withdrawn") == [1]
     lockstep.run(lockstep.device.inject("adc_dead", dead=False))
     lockstep.run(lockstep.device.sleep(WITHDRAWAL_S))
     assert_safe(lockstep, "SAMPLE_LOST")
 
 
 def test_a_dead_converter_while_the_tip_is_out(lockstep: Controller) -> None:
-    """z at its middle when the samples end: it must withdraw without them."""
+    """No sample comes any more to count the withdrawal with; the tip must get away all the same, and the recording must end."""
     armed(lockstep)
-    lockstep.run(lockstep.device.set_bias(0.5))
-    lockstep.run(lockstep.device.set_feedback(setpoint_A=100e-12, bandwidth_Hz=4e3, slew_m_per_s=5e-6))
-    lockstep.run(lockstep.device.feedback_on())
-    lockstep.run(lockstep.device.sleep(4e-3))
-    (before,) = lockstep.read("gate.z_code")
+    (before,) = extended(lockstep)
     assert before < 90e-9
     lockstep.run(lockstep.device.inject("adc_dead", dead=True))
-    lockstep.run(lockstep.device.sleep(WITHDRAWAL_S))
-    status = lockstep.status()
-    assert status["interlock"] == "tripped" and status["trip_flags"] == "SAMPLE_LOST"
-    assert lockstep.read("gate.withdrawn") == [1]
+    lockstep.run(lockstep.device.sleep(3e-6))
+    assert lockstep.status()["trip_flags"] == "SAMPLE_LOST"
+    assert_safe(lockstep, "SAMPLE_LOST")
+
+
+def test_no_arming_with_a_dead_converter(lockstep: Controller) -> None:
+    """In whatever part of a sample's period the commands come."""
+    lockstep.run(lockstep.device.set_limits(Limits()))
+    lockstep.run(lockstep.device.inject("adc_dead", dead=True))
+    lockstep.run(lockstep.device.sleep(3e-6))
+    trips = lockstep.status()["trips"]
+    for _ in range(lockstep.device.calibration.cycles_per_sample):
+        with pytest.raises(BadInput, match="SAMPLE_LOST"):
+            lockstep.arm()
+        assert lockstep.status()["interlock"] == "disarmed"
+        lockstep.run(lockstep.device.transport.advance(1))
+    assert lockstep.status()["trips"] == trips
 
 
 def test_the_host_trips(lockstep: Controller) -> None:
@@ -185,7 +201,15 @@ def test_what_is_out_of_range_is_refused_and_nothing_of_it_written(lockstep: Con
 
 def test_the_gateware_refuses_too_what_the_host_would(lockstep: Controller) -> None:
     """A client without the host's checks: the raw bus."""
-    names = ("scan.pixels", "scan.lines", "scan.pixel_samples", "feedback.setpoint", "gate.bias", "gate.retract_step", "interlock.heartbeat_timeout")
+    names = (
+        "scan.pixels",
+        "scan.lines",
+        "scan.pixel_samples",
+        "feedback.setpoint",
+        "gate.bias",
+        "gate.retract_step",
+        "interlock.heartbeat_timeout",
+    )
     before = lockstep.run(lockstep.device.registers.read_raw(*names))
 
     def write(address: int, value: int) -> BusStatus:
@@ -243,11 +267,7 @@ def trip(board: Controller) -> None:
 def test_the_tip_never_approaches_when_it_is_made_safe(lockstep: Controller, end: Callable[[Controller], None]) -> None:
     """From the end on, z only rises, at the speed that was set, to the rail."""
     armed(lockstep)
-    lockstep.run(lockstep.device.set_bias(0.5))
-    lockstep.run(lockstep.device.set_feedback(setpoint_A=100e-12, bandwidth_Hz=4e3, slew_m_per_s=5e-6))
-    lockstep.run(lockstep.device.feedback_on())
-    lockstep.run(lockstep.device.sleep(4e-3))
-    (z,) = lockstep.read("gate.z_code")
+    (z,) = extended(lockstep)
     end(lockstep)
     period = lockstep.device.calibration.sample_period_s
     heights = []

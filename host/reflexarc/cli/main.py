@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -19,6 +20,7 @@ from reflexarc.calibration import Calibration
 from reflexarc.device import Controller
 from reflexarc.device.controller import Limits
 from reflexarc.device.launch import private_board
+from reflexarc.device.transport import trip_board
 from reflexarc.errors import BadInput, BoardTripped, ReflexArcError
 from reflexarc.experiments.settings import ScanSettings
 
@@ -67,8 +69,8 @@ board_option = click.option(
 def main() -> None:
     """ReflexArc: a real-time controller for scanning probe and electron microscopes.
 
-    'run' and 'scan' start a twin of their own (the compiled gateware with an STM) unless --board names one. The others talk to a
-    running board, for example one that was started with: reflexarc-board --socket board.sock
+    'run' and 'scan' start a twin of their own (the compiled gateware with an STM); 'scan' takes a running board instead where --board
+    names one, and the others always do. Start one with: reflexarc-board --socket board.sock
     """
 
 
@@ -257,12 +259,8 @@ def arm(address: str) -> None:
 @main.command()
 @board_option
 def trip(address: str) -> None:
-    """Trip the interlock now: outputs go safe and the tip withdraws."""
-    with Controller(address) as board:
-        before = board.status()["interlock"]
-        board.trip()
-        after = board.status()["interlock"]
-    click.echo(f"{before} -> {after}" + ("" if before == "armed" else " (outputs were safe already)"))
+    """Trip the interlock now, whoever uses the board: outputs go safe and the tip withdraws."""
+    click.echo(asyncio.run(trip_board(address)))
 
 
 @main.command()

@@ -21,12 +21,13 @@ OPERATIONS_MAX = 8192  # in one frame
 
 
 class Kind(enum.IntEnum):
-    HELLO = 1  # client: JSON, who it is. Board answers REPLY with JSON: platform, fingerprint, lockstep or free
+    HELLO = 1  # client: JSON, who it is. Board answers REPLY with JSON: platform, rate, cycles, specimen, contract
     BUS = 2  # client: bus operations, done in order, each answered
     PACE = 3  # client: u8, Pace
     ADVANCE = 4  # client, in lockstep: u64 cycles to run; answered when they have run, with the u64 time
     INJECT = 5  # client, twin only: JSON, a fault of the plant
     TRUTH = 6  # client, twin only: JSON of what only the plant knows
+    TRIP = 7  # anyone, also beside the one client, as first and only frame: trip now; answered with one line of text
     REPLY = 16
     ERROR = 17  # one line of text; the request did nothing
     CAPTURE = 32  # board: a capture packet
@@ -35,7 +36,7 @@ class Kind(enum.IntEnum):
 
 class Pace(enum.IntEnum):
     FREE = 0  # gateware time runs on by itself, as on a bench
-    LOCKSTEP = 1  # twin only: time runs only in ADVANCE, so that a run repeats to the bit; a lost client sets it free
+    LOCKSTEP = 1  # twin only: time runs only in ADVANCE and for bus accesses, so that a run repeats to the bit; a lost client sets it free
 
 
 class BusOperation(enum.IntEnum):

@@ -36,6 +36,7 @@ def private_board(*arguments: str) -> Iterator[str]:
             sys.stderr.write(line)
         if not ready:
             raise ConnectionFailed(f"the board process ended with {process.wait()} before it was ready")
+        print(f"board at {address}", file=sys.stderr)
         yield str(address)
     finally:
         process.terminate()

@@ -128,3 +128,25 @@ class SocketTransport:
             future.set_result(payload)
         else:
             future.set_exception(error)
+
+
+async def trip_board(path: str) -> str:
+    """Trip the board at ``path``, whoever is connected to it; what the board says. ConnectionFailed if there is none."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(path)
+    except OSError as error:
+        raise ConnectionFailed(f"no board at {path} ({error.strerror or error})") from None
+    try:
+        writer.write(FrameCounter().pack(Kind.TRIP, b"", 1))
+        await writer.drain()
+        parser = FrameParser()
+        while data := await asyncio.wait_for(reader.read(1 << 16), REPLY_TIMEOUT_S):
+            for frame in parser.feed(data):
+                if frame.kind is Kind.REPLY:
+                    return frame.payload.decode(errors="replace")
+                raise ConnectionFailed(frame.payload.decode(errors="replace"))
+        raise ConnectionFailed("the board closed the link before it answered")
+    except (OSError, TimeoutError) as error:
+        raise ConnectionFailed(f"the board did not answer: {error}") from None
+    finally:
+        writer.close()

@@ -129,6 +129,7 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
         rows = [event_row(event, calibration) for event in events]
         writer.append_events(rows)
         pulses, ignored, latency = await board.registers.read_raw("reaction.count", "reaction.ignored", "reaction.latency")
+        pulse_x_m, pulse_y_m = await board.registers.read("reaction.x", "reaction.y")
         (lost_in_gateware,) = await board.registers.read_raw("capture.pixels_lost")
         (events_lost,) = await board.registers.read_raw("events.lost")
 
@@ -147,7 +148,8 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
     measured = collector.z_m[Direction.FORWARD]
     metrics = topography_metrics(measured, surface)
     expected = 2 * settings.pixels * settings.lines
-    reacted = rows[:pulses] if not ignored else []
+    # Without ignored events the first ones are those that made pulses; else only the last pulse's place is known.
+    reacted = [(row.x_m, row.y_m) for row in rows[:pulses]] if not ignored else [(pulse_x_m, pulse_y_m)] * bool(pulses)
     report = {
         "pixels": collector.pixels,
         "pixels_lost": expected - collector.pixels,
@@ -183,7 +185,7 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
         topography_m=measured,
         current_A=collector.current_A[Direction.FORWARD],
         events=rows,
-        reactions_xy_m=[(row.x_m, row.y_m) for row in reacted],
+        reactions_xy_m=reacted,
         blackbox=blackbox,
         true_surface_m=surface,
         title=f"{attributes.get('specimen', '')}, {settings.width_m * 1e9:g} nm, on the twin",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +142,7 @@ async def raster(
     settings: ScanSettings,
     collector: LineCollector,
     on_line: Callable[[int], None] = lambda line: None,
-    after_line: Callable[[int], object] | None = None,
+    after_line: Callable[[int], Awaitable[None] | None] | None = None,
 ) -> list[Event]:
     """Run one frame that ``configure_raster`` prepared; events that came meanwhile.
 
@@ -168,10 +168,10 @@ async def raster(
             await board.sleep(line_s)
             before = done
             take()
-            if after_line is not None and done > before:
-                action = after_line(done)
+            for line in range(before + 1, done + 1):
+                action = after_line(line) if after_line is not None else None
                 if action is not None:
-                    await action  # type: ignore[misc]
+                    await action
             if await board.scan_state() is ScanState.IDLE:
                 break
             await board.check_live()

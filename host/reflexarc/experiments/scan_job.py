@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reflexarc.device.controller import AsyncController
-from reflexarc.errors import BoardTripped
+from reflexarc.errors import BoardTripped, PixelsLost
 from reflexarc.experiments.scan import LineCollector, approach, configure_raster, event_row, geometry, progress, raster, read_blackbox
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.store import ScanWriter
@@ -32,4 +32,6 @@ async def scan_job(board: AsyncController, settings: ScanSettings, folder: Path,
             raise
     await board.disarm()
     lost = 2 * settings.pixels * settings.lines - collector.pixels
-    return [f"pixels       {collector.pixels}, lost {lost}"]
+    if lost:
+        raise PixelsLost(f"{lost} of {collector.pixels + lost} pixels were lost; the lines that are whole stand in {folder / 'scan.h5'}")
+    return [f"pixels       {collector.pixels}, lost 0"]

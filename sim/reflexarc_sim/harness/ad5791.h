@@ -14,6 +14,12 @@ struct Ad5791 {
     double output_V = 0.0;
     bool busy = false;
 
+    // Written before the output is enabled.
+    void power_up(int32_t safe_code) {
+        code = safe_code;
+        output_V = code * (kFullScaleV / (1 << 19));
+    }
+
     // A new frame; SYNC rising before the 24th SCLK edge discards one that is under way.
     void load(uint64_t cycle, int32_t new_code) {
         shift_code = new_code;

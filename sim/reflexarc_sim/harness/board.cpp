@@ -181,6 +181,8 @@ Board* board_new(const PlantArguments* plant, uint32_t adc_cycles, uint32_t dac_
     core.PORT_OF(capture, ready) = 1;
     core.PORT_OF(events, ready) = 1;
     core.eval();
+    // AD5791: the safe codes are written before the outputs are let go (OPGND, DACTRI), so they are what the plant sees first.
+    for (int i = 0; i < kChannels; ++i) board->dac[i].power_up(code_of(core.PORT(dac).data(), i));
     return board;
 }
 

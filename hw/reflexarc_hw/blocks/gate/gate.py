@@ -23,7 +23,7 @@ class Gate(wiring.Component):
     """Drives the converters: the requested codes while permitted, otherwise the safe ones.
 
     Live: codes follow the requests after 2 cycles. From the cycle after ``safe`` rises: x and y hold; bias is what it last was outside of a
-    pulse; z steps towards the withdrawn rail, at once and then with each sample, by ``retract_step``, never back; the beam is blanked.
+    pulse; z steps towards the withdrawn rail, at once and then with each tick, by ``retract_step``, never back; the beam is blanked.
     The withdrawn rail is the greatest z code: a constant of the gateware, as rule 3 of the design asks.
 
     ``dac_load`` starts a frame of all four converters with the codes of this cycle and aborts one that is under way (AD5791: SYNC high

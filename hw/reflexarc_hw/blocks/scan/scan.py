@@ -82,23 +82,19 @@ class Scan(wiring.Component):
                 next_y.eq(start_y + Cat(Const(0, EXTRA), bank.line_y).as_signed()),
             ]
 
-        # MOVE: per axis the remaining way, limited to move_step; 3 cycles after a tick they stand.
+        # MOVE: per axis the remaining way, limited to move_step; known 3 cycles after a tick. It stands before the command comes, and sleeps
+        # during a raster.
         moves = []
-        moving = Signal()
-        m.d.comb += moving.eq(state == ScanState.MOVING)
+        may_move = Signal()
+        m.d.comb += may_move.eq((state == ScanState.MOVING) | (state == ScanState.IDLE))
         for position, target in ((x, bank.target_x), (y, bank.target_y)):
             way = Signal(signed(len(position) + 1))
             move = Signal(ACCUMULATOR)
             limit = Cat(bank.move_step, Const(0, 1)).as_signed()
-            with m.If(moving):
+            with m.If(may_move):
                 m.d.sync += way.eq(Cat(Const(0, EXTRA), target).as_signed() - position)
                 m.d.sync += move.eq(Mux(way > limit, limit, Mux(way < -limit, -limit, way)))
             moves.append(move)
-        computed = Signal(3)  # since the last tick, or since the move began
-        with m.If(moving & ~self.tick):
-            m.d.sync += computed.eq(Cat(1, computed))
-        with m.Else():
-            m.d.sync += computed.eq(0)
         arrived = Signal()
         m.d.sync += arrived.eq((moves[0] == 0) & (moves[1] == 0))
 
@@ -128,9 +124,7 @@ class Scan(wiring.Component):
                 with m.Case(ScanState.READY):
                     begin_line()
                 with m.Case(ScanState.MOVING):
-                    with m.If(~computed[-1]):
-                        pass  # the move began less than 3 cycles ago: it starts with the next tick
-                    with m.Elif(arrived):
+                    with m.If(arrived):
                         m.d.sync += state.eq(ScanState.IDLE)
                     with m.Else():
                         m.d.sync += [x.eq(x + moves[0]), y.eq(y + moves[1])]

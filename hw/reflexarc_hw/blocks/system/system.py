@@ -19,14 +19,16 @@ CYCLES_PER_SAMPLE_MIN = 16
 class System(wiring.Component):
     """Asks for a conversion each ``cycles_per_sample`` cycles and a DAC frame each second one, registers samples and counts time.
 
-    ``adc`` is registered once, and that register is what ``sample valid`` means everywhere. ``sample_lost`` strobes with ``convert`` if the
-    conversion before it brought no sample; one that comes later than the period's last cycle but one counts as lost.
+    ``adc`` is registered once, and that register is what ``sample valid`` means everywhere. ``sample_lost`` is high from a conversion that
+    finds that the one before it brought no sample, until a sample comes; a sample later than the period's last cycle but one counts as lost.
+    ``tick`` strobes once a period, with the sample or, where it was lost, with the next conversion: what must go on without a converter
+    (the withdrawal, the record of it) counts ticks.
     """
 
     def __init__(self, cycles_per_sample: int, sample_period_ps: int, fingerprint: int):
         if cycles_per_sample < CYCLES_PER_SAMPLE_MIN:
             raise ValueError(
-                f"{cycles_per_sample} cycles a sample: the path from sample to DAC frame needs {CYCLES_PER_SAMPLE_MIN} or more here"
+                f"{cycles_per_sample} cycles a sample: the path from sample to DAC frame needs at least {CYCLES_PER_SAMPLE_MIN}"
             )
         # The frame's phase must lie after the arrival of the latest sample's result at the gate.
         assert FEEDBACK_CYCLES - LATEST_SAMPLE_PHASE_FROM_END < FRAME_PHASE < cycles_per_sample
@@ -41,6 +43,7 @@ class System(wiring.Component):
                 "frame": Out(1),
                 "sample": Out(SAMPLE),
                 "sample_lost": Out(1),
+                "tick": Out(1),
                 "time": Out(TIME),
             }
         )
@@ -53,6 +56,7 @@ class System(wiring.Component):
         odd = Signal()  # the second period of a DAC frame's two
         started = Signal()  # a conversion was asked for
         seen = Signal()  # its sample came
+        lost_now, lost = Signal(), Signal()
         samples = Signal(64)
 
         m.d.sync += [self.time.eq(self.time + 1), phase.eq(phase + 1), self.sample.eq(self.adc)]
@@ -61,8 +65,14 @@ class System(wiring.Component):
         m.d.comb += [
             self.convert.eq(phase == 0),
             self.frame.eq((phase == FRAME_PHASE) & odd),
-            self.sample_lost.eq(self.convert & started & ~seen),
+            lost_now.eq(self.convert & started & ~seen),
+            self.sample_lost.eq(lost_now | lost),
+            self.tick.eq(self.sample.valid | lost_now),
         ]
+        with m.If(lost_now):
+            m.d.sync += lost.eq(1)
+        with m.Elif(self.sample.valid):
+            m.d.sync += lost.eq(0)
         with m.If(self.convert):
             m.d.sync += [started.eq(1), seen.eq(0)]
         with m.If(self.sample.valid):

@@ -1,0 +1,83 @@
+"""What a scan may be: the limits of each setting, from both sides."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from reflexarc.calibration import Calibration
+from reflexarc.device.controller import Limits
+from reflexarc.errors import BadInput
+from reflexarc.experiments.settings import PIXELS_MAX, ScanSettings
+
+CALIBRATION = Calibration()
+POSITIVE = ("width_m", "height_m", "pixel_s", "setpoint_A", "bandwidth_Hz", "approach_m_per_s", "slew_m_per_s", "move_m_per_s")
+
+
+def refusal(**changes: object) -> str:
+    with pytest.raises(BadInput) as error:
+        dataclasses.replace(ScanSettings(), **changes).check(CALIBRATION)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def accepted(**changes: object) -> None:
+    dataclasses.replace(ScanSettings(), **changes).check(CALIBRATION)  # type: ignore[arg-type]
+
+
+def test_defaults() -> None:
+    accepted()
+
+
+@pytest.mark.parametrize("name", POSITIVE)
+@pytest.mark.parametrize("value", [0.0, -1e-9, math.nan, math.inf, -math.inf])
+def test_what_must_be_above_zero(name: str, value: float) -> None:
+    line = refusal(**{name: value})
+    assert line.startswith(f"{name} = {value:g} is not possible") and "above 0" in line
+
+
+@pytest.mark.parametrize("name", ["pixels", "lines"])
+def test_pixels(name: str) -> None:
+    for count in (1, PIXELS_MAX):
+        accepted(**{name: count})
+    for count in (0, -1, PIXELS_MAX + 1, 10**20):
+        assert refusal(**{name: count}) == f"{name} = {count} is not possible; accepted: 1 to {PIXELS_MAX}"
+
+
+def test_reach() -> None:
+    accepted(width_m=998e-9, height_m=998e-9)
+    assert "the scanner reaches from -500 to 500 nm" in refusal(width_m=1002e-9)
+    assert " nm in y; " in refusal(height_m=1002e-9)
+    assert " to 501 nm in x; " in refusal(center_x_m=476e-9)
+    assert "from -501 " in refusal(center_y_m=-476e-9)
+    for value in (math.nan, math.inf):
+        assert "the scanner reaches" in refusal(center_x_m=value)
+
+
+def test_time_per_pixel() -> None:
+    accepted(pixel_s=560e-9)
+    assert refusal(pixel_s=550e-9).endswith("below the minimum of one sample, 5.6e-07 s")
+    assert "above the maximum" in refusal(pixel_s=9.4)
+    assert ScanSettings(pixel_s=160e-6).pixel_samples(CALIBRATION) == 286
+    one = dataclasses.replace(ScanSettings(), pixels=10, pixel_s=560e-9, turn_s=1e-3, settle_s=2e-3)
+    assert one.line_s(CALIBRATION) == pytest.approx(20 * 560e-9 + 3e-3)
+
+
+def test_bias() -> None:
+    for bias in (-9.9, -1e-3, 9.9):
+        accepted(bias_V=bias)
+    for bias in (0.0, 10.0, -10.0, math.nan, math.inf):
+        assert refusal(bias_V=bias).startswith(f"bias {bias:g} V is not possible; accepted: up to ")
+
+
+def test_setpoint() -> None:
+    accepted(setpoint_A=1.9e-9)
+    assert refusal(setpoint_A=2e-9) == "setpoint 2e-09 A is outside the interlock's window, -2e-09 to 2e-09 A"
+    accepted(setpoint_A=3e-9, limits=Limits(current_high_A=4e-9))
+
+
+def test_bandwidth() -> None:
+    accepted(bandwidth_Hz=7500.0)
+    assert refusal(bandwidth_Hz=7501.0).endswith("accepted: up to 7500 Hz")
