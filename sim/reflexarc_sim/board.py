@@ -7,6 +7,7 @@ asks, so that a run repeats to the bit. When it goes, time runs freely again, an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import selectors
@@ -196,7 +197,8 @@ class Board:
                     return
         except LinkError as error:
             client.send(Kind.ERROR, str(error).encode())
-            self._forward()
+            with contextlib.suppress(OSError):
+                client.flush()
             self._drop()
 
     def _answer(self, client: Client, frame: Frame) -> None:
@@ -206,6 +208,10 @@ class Board:
             client.send(Kind.REPLY, self._handle(client, frame), frame.request_id)
         except RequestError as error:
             client.send(Kind.ERROR, str(error).encode(), frame.request_id)
+        try:
+            client.flush()
+        except OSError:
+            self._drop()
         self._forward()
 
     def _handle(self, client: Client, frame: Frame) -> bytes:
@@ -270,9 +276,9 @@ class Board:
                 case "rise":
                     self._twin.plant.provoke_rise(float(request["speed_m_per_s"]), float(request["height_m"]))
                 case "estop":
-                    self._twin.set_estop(bool(request["closed"]))
+                    self._twin.set_estop(_bool(request["closed"]))
                 case "adc_dead":
-                    self._twin.set_adc_dead(bool(request["dead"]))
+                    self._twin.set_adc_dead(_bool(request["dead"]))
                 case other:
                     raise RequestError(f"fault {other!r} is unknown; known are 'rise', 'estop', 'adc_dead'")
         except (KeyError, TypeError) as error:
@@ -302,6 +308,12 @@ class Board:
                 "features": [[f.x_m, f.y_m, f.kind] for f in self._specimen.features],
             }
         ).encode()  # fmt: skip
+
+
+def _bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
 
 
 def _json(payload: bytes) -> dict[str, Any]:

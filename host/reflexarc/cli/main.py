@@ -146,7 +146,7 @@ def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None) 
 def board_arguments(options: dict[str, Any]) -> list[str]:
     arguments = ["--specimen", options["specimen"], "--seed", str(options["seed"])]
     if options["specimen_size"] is not None:
-        arguments += ["--size", str(options["specimen_size"])]
+        arguments.append(f"--size={options['specimen_size']}")  # one word: it may begin with a minus
     return arguments
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import struct
@@ -44,11 +45,16 @@ class SocketTransport:
             ) from None
         transport = cls(reader, writer)
         name = f"{os.path.basename(sys.argv[0]) or 'python'} (pid {os.getpid()})"
-        transport.welcome = json.loads(await transport.request(Kind.HELLO, json.dumps({"client": name}).encode()))
+        try:
+            transport.welcome = json.loads(await transport.request(Kind.HELLO, json.dumps({"client": name}).encode()))
+        except BaseException:
+            await transport.close()
+            raise
         return transport
 
     async def close(self) -> None:
         self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
         self._writer.close()
         try:
             await self._writer.wait_closed()
@@ -115,10 +121,11 @@ class SocketTransport:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # whatever breaks the stream ends every request with its reason
-            self._broken = error
+            lost = isinstance(error, OSError) and not isinstance(error, LinkError)
+            self._broken = LinkError(f"the link to the board broke: {error.strerror or error}") if lost else error  # type: ignore[attr-defined]
             for future in self._replies.values():
                 if not future.done():
-                    future.set_exception(ConnectionFailed(str(error)))
+                    future.set_exception(ConnectionFailed(str(self._broken)))
 
     def _resolve(self, request_id: int, payload: bytes, error: Exception | None) -> None:
         future = self._replies.get(request_id)
@@ -150,3 +157,5 @@ async def trip_board(path: str) -> str:
         raise ConnectionFailed(f"the board did not answer: {error}") from None
     finally:
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
