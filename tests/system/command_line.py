@@ -54,7 +54,7 @@ def refused(*arguments: str, within_s: float = 30) -> str:
 
 
 class OnTerminal:
-    """A command that runs with a terminal for its errors, so that it shows its progress; killed at the end of the block, whatever happens."""
+    """A command with a terminal for its errors, so that it shows its progress; killed at the end of the block, whatever happens."""
 
     def __init__(self, *arguments: str) -> None:
         self._terminal, theirs = pty.openpty()

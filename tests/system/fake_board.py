@@ -16,7 +16,7 @@ from reflexarc.contract.link import OPERATION, BusOperation, BusStatus, FrameCou
 
 
 class FakeBoard:
-    """Tells ``contract`` and answers register reads from ``registers``; notes every write and every frame that is neither HELLO nor a read."""
+    """Tells ``contract`` and answers register reads from ``registers``; ``touched`` notes all else that is asked of it."""
 
     def __init__(self, folder: Path, contract: dict[str, Any], registers: dict[str, int]) -> None:
         self.address = str(folder / "fake.sock")

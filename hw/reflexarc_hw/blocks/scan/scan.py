@@ -82,7 +82,7 @@ class Scan(wiring.Component):
                 next_y.eq(start_y + Cat(Const(0, EXTRA), bank.line_y).as_signed()),
             ]
 
-        # MOVE: per axis the remaining way, limited to move_step; known 3 cycles after a tick. It stands before the command comes, and sleeps
+        # MOVE: per axis the remaining way, limited to move_step; known 4 cycles after a tick. It stands before the command comes, and sleeps
         # during a raster.
         moves = []
         may_move = Signal()
@@ -104,6 +104,25 @@ class Scan(wiring.Component):
             in_line.eq((state == ScanState.FORWARD) | (state == ScanState.BACKWARD)),
             backward.eq(state == ScanState.BACKWARD),
         ]
+        # What the next tick does to the position: a step, the start of a new line, or nothing. The last sample of a line leaves the position,
+        # so that the way back meets the same points.
+        delta_x, delta_y = Signal(ACCUMULATOR), Signal(ACCUMULATOR)
+        advance, new_line = Signal(), Signal()
+        with m.If((beat == 0) | may_move):
+            with m.Switch(state):
+                with m.Case(ScanState.FORWARD):
+                    m.d.sync += [delta_x.eq(bank.step_x), delta_y.eq(bank.step_y)]
+                with m.Case(ScanState.BACKWARD):
+                    m.d.sync += [delta_x.eq(-bank.step_x), delta_y.eq(-bank.step_y)]
+                with m.Case(ScanState.FLYBACK):
+                    m.d.sync += [delta_x.eq(bank.flyback_x), delta_y.eq(bank.flyback_y)]
+                with m.Default():
+                    m.d.sync += [delta_x.eq(moves[0]), delta_y.eq(moves[1])]
+            line_ends = pixel_end & line_end
+            m.d.sync += [
+                advance.eq((may_move & ~arrived) | ((state == ScanState.FLYBACK) & ~rest_end) | (in_line & ~line_ends)),
+                new_line.eq(((state == ScanState.FLYBACK) & rest_end) | (backward & line_ends)),
+            ]
 
         def begin_line() -> None:
             """State for a line whose start is the present position."""
@@ -111,7 +130,6 @@ class Scan(wiring.Component):
 
         def end_line() -> None:
             """After the way back: next line, or the end of the frame."""
-            m.d.sync += [x.eq(next_x), y.eq(next_y), start_x.eq(next_x), start_y.eq(next_y)]
             with m.If(frame_end):
                 m.d.sync += [state.eq(ScanState.IDLE), frames.eq(frames + 1)]
             with m.Else():
@@ -126,8 +144,6 @@ class Scan(wiring.Component):
                 with m.Case(ScanState.MOVING):
                     with m.If(arrived):
                         m.d.sync += state.eq(ScanState.IDLE)
-                    with m.Else():
-                        m.d.sync += [x.eq(x + moves[0]), y.eq(y + moves[1])]
                 with m.Case(ScanState.SETTLE):
                     with m.If(rest_end):
                         m.d.sync += [sample.eq(0), state.eq(ScanState.FORWARD)]
@@ -137,12 +153,9 @@ class Scan(wiring.Component):
                 with m.Case(ScanState.FLYBACK):
                     with m.If(rest_end):
                         end_line()
-                    with m.Else():
-                        m.d.sync += [x.eq(x + bank.flyback_x), y.eq(y + bank.flyback_y)]
                 with m.Case(ScanState.FORWARD, ScanState.BACKWARD):
                     with m.If(pixel_end):
                         m.d.sync += [sample.eq(0), pixel.eq(pixel + 1)]
-                    # The last sample of a line leaves the position, so that the way back meets the same points.
                     with m.If(pixel_end & line_end):
                         m.d.sync += pixel.eq(0)
                         with m.If(backward):
@@ -153,11 +166,10 @@ class Scan(wiring.Component):
                             m.d.sync += state.eq(ScanState.BACKWARD)
                         with m.Else():
                             m.d.sync += state.eq(ScanState.TURN)
-                    with m.Else():
-                        m.d.sync += [
-                            x.eq(Mux(backward, x - bank.step_x, x + bank.step_x)),
-                            y.eq(Mux(backward, y - bank.step_y, y + bank.step_y)),
-                        ]
+        with m.If(count & advance & (state != ScanState.IDLE) & (state != ScanState.READY)):
+            m.d.sync += [x.eq(x + delta_x), y.eq(y + delta_y)]
+        with m.Elif(count & new_line):
+            m.d.sync += [x.eq(next_x), y.eq(next_y), start_x.eq(next_x), start_y.eq(next_y)]
         assert ScanFlags.BACKWARD == 1  # bank.flags[0] above
 
         # Markers travel with the samples that they belong to.
