@@ -8,12 +8,22 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from command_line import COMMAND, refused, succeeds
+from conftest import make_harmless
 from running_board import RunningBoard
 
 from reflexarc.contract.blocks.interlock import InterlockState
+from reflexarc.device import Controller
 
 TRIPPED = 3
+
+
+@pytest.fixture(autouse=True)
+def disarmed(shared_board: RunningBoard) -> None:
+    """Each test begins with a board that is free and disarmed, whatever the one before left."""
+    with Controller(shared_board.address) as board:
+        make_harmless(board)
 
 
 @contextmanager
@@ -51,11 +61,11 @@ def test_round_trip(shared_board: RunningBoard) -> None:
     assert succeeds("trip", "--board", address) == "disarmed -> disarmed (outputs were safe already)\n"
     assert refused("ack", "--board", address) == "nothing to acknowledge: the interlock is disarmed"
     with arming(shared_board) as client:
-        assert "(pid " + str(client.pid) + ")" in refused("trip", "--board", address)
-        client.kill()
-        client.wait()
-        # Before the heartbeat's time-out is over, a new client trips by hand.
+        assert f"(pid {client.pid})" in refused("status", "--board", address)
+        # Whoever uses the board: to make it safe nobody has to wait for a turn.
         assert succeeds("trip", "--board", address) == "armed -> tripped\n"
+        out, err = client.communicate(timeout=30)
+        assert client.returncode == TRIPPED and err.startswith("tripped: HOST in cycle ")
     found = status(shared_board)
     assert found["interlock"] == "tripped" and str(found["last_trip"]).startswith("HOST") and found["trip_flags"] == "HOST"
     assert "acknowledge it first" in refused("arm", "--board", address)

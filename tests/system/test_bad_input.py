@@ -134,7 +134,7 @@ def test_a_size_beyond_the_generated_specimens(tmp_path: Path) -> None:
 def test_no_board_at_the_address(tmp_path: Path, command: str) -> None:
     address = tmp_path / "none.sock"
     line = refused(command, "--board", str(address), *(["--out", str(tmp_path / "out")] if command == "scan" else []), within_s=10)
-    assert line == f"no board at {address} (No such file or directory); start one with: reflexarc-board --socket {address}"
+    assert line.startswith(f"no board at {address} (No such file or directory)")
     address.write_text("not a socket")
     assert refused(command, "--board", str(address), within_s=10).startswith(f"no board at {address} (Connection refused)")
     long = "/tmp/" + "x" * 200 + ".sock"

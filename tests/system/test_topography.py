@@ -40,10 +40,8 @@ async def scan(board: AsyncController, settings: ScanSettings) -> dict[Direction
     assert np.isfinite(surface).all()
     found = {direction: topography_metrics(collector.z_m[direction], surface) for direction in Direction}
     for direction, metrics in found.items():
-        print(
-            f"{direction.name.lower()}: RMS {metrics.rms_m * 1e12:.1f} pm = {metrics.rms_fraction:.2%} of {metrics.peak_to_peak_m * 1e12:.0f} pm, "
-            f"correlation {metrics.correlation:.4f}; {settings.bandwidth_Hz:g} Hz, {settings.width_m / settings.pixels / settings.pixel_s * 1e6:.2f} um/s"
-        )
+        speed = settings.width_m / settings.pixels / settings.pixel_s
+        print(f"{direction.name.lower()} at {speed * 1e6:.2f} um/s, {settings.bandwidth_Hz:g} Hz: {metrics}")
     return found
 
 

@@ -164,8 +164,9 @@ def run(**options: Any) -> None:
     settings_from(options, None).check(Calibration())
     folder = output_folder(options["out"])
     with discard_if_empty(folder):
-        timings = true_rate_timings()
+        # The main twin first: it refuses a specimen that can't be read before anything else is built.
         with connected(None, board_arguments(options), lockstep=True) as board:
+            timings = true_rate_timings()
             welcome = board.device.transport.welcome
             settings = settings_from(options, welcome["specimen_size_m"])
             attributes = {
@@ -241,11 +242,11 @@ def status(address: str, as_json: bool) -> None:
 def arm(address: str) -> None:
     """Write the default limits and arm; then keep the heartbeat going until Ctrl-C, which disarms (the tip withdraws)."""
     with Controller(address) as board:
-        board.run(board.device.set_limits(Limits()))
-        board.arm()
-        click.echo("armed; Ctrl-C disarms and withdraws. Without this heartbeat the interlock trips by itself.")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end that is asked for disarms, whenever it comes
         try:
+            board.run(board.device.set_limits(Limits()))
+            board.arm()
+            click.echo("armed; Ctrl-C disarms and withdraws. Without this heartbeat the interlock trips by itself.")
             while board.status()["interlock"] == "armed":
                 time.sleep(0.2)
         except KeyboardInterrupt:

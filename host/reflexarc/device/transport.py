@@ -40,9 +40,7 @@ class SocketTransport:
         try:
             reader, writer = await asyncio.open_unix_connection(path)
         except OSError as error:
-            raise ConnectionFailed(
-                f"no board at {path} ({error.strerror or error}); start one with: reflexarc-board --socket {path}"
-            ) from None
+            raise ConnectionFailed(_no_board(path, error)) from None
         transport = cls(reader, writer)
         name = f"{os.path.basename(sys.argv[0]) or 'python'} (pid {os.getpid()})"
         try:
@@ -137,12 +135,16 @@ class SocketTransport:
             future.set_exception(error)
 
 
+def _no_board(path: str, error: OSError) -> str:
+    return f"no board at {path} ({error.strerror or error}); start one with: reflexarc-board --socket {path}"
+
+
 async def trip_board(path: str) -> str:
     """Trip the board at ``path``, whoever is connected to it; what the board says. ConnectionFailed if there is none."""
     try:
         reader, writer = await asyncio.open_unix_connection(path)
     except OSError as error:
-        raise ConnectionFailed(f"no board at {path} ({error.strerror or error})") from None
+        raise ConnectionFailed(_no_board(path, error)) from None
     try:
         writer.write(FrameCounter().pack(Kind.TRIP, b"", 1))
         await writer.drain()
