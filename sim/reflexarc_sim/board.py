@@ -71,7 +71,9 @@ class Client:
 class Board:
     """A twin and its server."""
 
-    def __init__(self, twin: Twin, specimen: Specimen, listener: socket.socket, idle_exit_s: float | None) -> None:
+    def __init__(
+        self, twin: Twin, specimen: Specimen, listener: socket.socket, idle_exit_s: float | None, first_pace: Pace = Pace.FREE
+    ) -> None:
         self._twin = twin
         self._specimen = specimen
         self._listener = listener
@@ -82,6 +84,7 @@ class Board:
         self._selector.register(listener, selectors.EVENT_READ)
         self._busy_s = 0.0  # wall time spent in the twin
         self._stop = False
+        self._next_pace = first_pace  # of the next client; lockstep only for the first, for whom time waits
 
     def stop(self) -> None:
         self._stop = True
@@ -90,9 +93,9 @@ class Board:
         """Until stopped, or idle for ``idle_exit_s`` without a client."""
         while not self._stop:
             client = self._client
-            waiting = client is not None and client.pace is Pace.LOCKSTEP
+            pace = self._next_pace if client is None else client.pace
             # In lockstep nothing happens until the client asks: wait for it instead of turning round.
-            for key, _ in self._selector.select(0.2 if waiting else 0):
+            for key, _ in self._selector.select(0.2 if pace is Pace.LOCKSTEP else 0):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.data is self._client:
@@ -100,10 +103,10 @@ class Board:
                 elif self._client is not None:
                     self._visit(key.data)
                 else:  # the client that it waited for is gone
-                    self._client = key.data
+                    self._take(key.data)
                     self._receive()
             client = self._client
-            if client is None or client.pace is Pace.FREE:
+            if (self._next_pace if client is None else client.pace) is Pace.FREE:
                 self._run(CHUNK_CYCLES)
             if client is None and self._idle_exit_s is not None and time.monotonic() - self._idle_since > self._idle_exit_s:
                 return
@@ -134,10 +137,15 @@ class Board:
         self._selector.register(connection, selectors.EVENT_READ, client)
         if self._client is not None:
             return  # a visitor, who may trip and no more
-        self._client = client
+        self._take(client)
         for stream in (CAPTURE, EVENTS):  # what nobody was there to take belongs to no one
             while self._twin.packet(stream) is not None:
                 pass
+
+    def _take(self, client: Client) -> None:
+        """Make ``client`` the one client."""
+        client.pace, self._next_pace = self._next_pace, Pace.FREE
+        self._client = client
 
     def _visit(self, visitor: Client) -> None:
         """Beside the one client anyone may trip; everyone else hears who has the board."""
@@ -360,6 +368,9 @@ def main() -> int:
         default="compressed",
         help="'true' counts cycles as the board does, 'compressed' is 3.5 times faster",
     )
+    parser.add_argument(
+        "--hold", action="store_true", help="time waits for the first client, which begins in lockstep: for runs that repeat"
+    )
     parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="end when no client was there for so long")
     arguments = parser.parse_args()
     try:
@@ -369,7 +380,7 @@ def main() -> int:
     except (SpecimenError, BuildError, ValueError, OSError) as error:
         print(f"reflexarc-board: {error}", file=sys.stderr)
         return 2
-    board = Board(twin, specimen, listener, arguments.idle_exit)
+    board = Board(twin, specimen, listener, arguments.idle_exit, Pace.LOCKSTEP if arguments.hold else Pace.FREE)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: board.stop())
     print(f"ready at {arguments.socket}", file=sys.stderr, flush=True)

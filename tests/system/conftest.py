@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_board import RunningBoard
+from running_board import RunningBoard, StartBoard, make_harmless
 
 from reflexarc.device import Controller
 from reflexarc_hw.platforms.timing import RATES
 from reflexarc_sim.build import build
-
-StartBoard = Callable[..., RunningBoard]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -74,16 +72,3 @@ def lockstep(shared_board: RunningBoard) -> Iterator[Controller]:
         make_harmless(board)
         yield board
         make_harmless(board)
-
-
-def make_harmless(board: Controller) -> None:
-    """Faults off, and disarmed whatever happened before."""
-    board.run(board.device.inject("estop", closed=True))
-    board.run(board.device.inject("adc_dead", dead=False))
-    board.run(board.device.sleep(20e-6))
-    match board.status()["interlock"]:
-        case "armed":
-            board.disarm()
-        case "tripped":
-            board.acknowledge()
-    assert board.status()["interlock"] == "disarmed"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reflexarc.calibration import Calibration
+from reflexarc.device import Controller
 from reflexarc.device.registers import Registers
 from reflexarc.device.transport import SocketTransport
 
@@ -87,3 +88,19 @@ class RunningBoard:
         end = self.cpu_s + cycles / SLOWEST_CYCLES_PER_S
         while self.cpu_s < end:
             time.sleep(0.1)
+
+
+StartBoard = Callable[..., RunningBoard]
+
+
+def make_harmless(board: Controller) -> None:
+    """Faults off, and disarmed whatever happened before."""
+    board.run(board.device.inject("estop", closed=True))
+    board.run(board.device.inject("adc_dead", dead=False))
+    board.run(board.device.sleep(20e-6))
+    match board.status()["interlock"]:
+        case "armed":
+            board.disarm()
+        case "tripped":
+            board.acknowledge()
+    assert board.status()["interlock"] == "disarmed"

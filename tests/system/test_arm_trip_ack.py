@@ -10,8 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from command_line import COMMAND, refused, succeeds
-from conftest import make_harmless
-from running_board import RunningBoard
+from running_board import RunningBoard, make_harmless
 
 from reflexarc.contract.blocks.interlock import InterlockState
 from reflexarc.device import Controller

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import OnTerminal, one_line, refused
-from conftest import StartBoard
+from running_board import StartBoard
 
 from reflexarc.store import read_scan
 

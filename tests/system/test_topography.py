@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import StartBoard
+from running_board import StartBoard
 
 from reflexarc.contract.packets import Direction
 from reflexarc.device import Controller

@@ -79,7 +79,7 @@ def connected(address: str | None, arguments: list[str], lockstep: bool) -> Iter
     """A controller on the named board, or on a private twin."""
     with contextlib.ExitStack() as stack:
         if address is None:
-            address = stack.enter_context(private_board(*arguments))
+            address = stack.enter_context(private_board(*arguments, *(["--hold"] if lockstep else [])))
         yield stack.enter_context(Controller(address, Calibration(), lockstep=lockstep))
 
 

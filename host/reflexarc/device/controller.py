@@ -99,9 +99,8 @@ class AsyncController:
             base = calibration or Calibration()
             fitted = dataclasses.replace(base, cycles_per_sample=round(n), sample_period_s=period_s)
             controller = cls(transport, fitted, lockstep)
-            if lockstep:
-                await transport.set_pace(Pace.LOCKSTEP)
-            else:
+            await transport.set_pace(Pace.LOCKSTEP if lockstep else Pace.FREE)
+            if not lockstep:
                 controller._heart = asyncio.create_task(controller._beat())
             return controller
         except BaseException:
