@@ -17,6 +17,7 @@ from reflexarc.contract.packets import Direction
 from reflexarc.device.controller import AsyncController, Trip
 from reflexarc.errors import BoardTripped, ReflexArcError
 from reflexarc.experiments.scan import (
+    POSITION_ONE,
     LineCollector,
     approach,
     configure_raster,
@@ -58,7 +59,7 @@ async def arm_features(board: AsyncController, collector: LineCollector) -> floa
     """Let the gateware fire above the highest terrace seen so far and pulse there; the threshold in metres."""
     seen = collector.z_m[Direction.FORWARD][: collector.lines_done]
     terrace = float(np.percentile(seen[np.isfinite(seen)], 95))
-    code = board.calibration.z_m_per_code / 4096
+    code = board.calibration.z_m_per_code / POSITION_ONE
     on = terrace + FEATURE_ABOVE_M
     await board.registers.write_raw(
         {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from reflexarc.calibration import Calibration
-from reflexarc.contract.blocks.scan import ScanFlags, ScanState
+from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, ScanFlags, ScanState
 from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Direction, Packet
 from reflexarc.device.controller import AsyncController
@@ -20,6 +19,7 @@ from reflexarc.experiments.settings import ScanSettings
 from reflexarc.store import BlackBox, EventRow, ScanGeometry, ScanWriter
 
 Array = NDArray[np.float64]
+POSITION_ONE = 1 << POSITION_FRACTION_BITS  # one DAC LSB in Q20.12
 APPROACH_STEP_S = 2e-3  # between two looks at the current during the approach
 APPROACHED = 0.7  # of the setpoint, averaged over a few looks
 DRAIN_S = 100e-6  # board time that the last packets of a frame need to leave the board
@@ -112,7 +112,7 @@ class LineCollector:
         z, current = self.z_m[packet.direction][packet.line], self.current_A[packet.direction][packet.line]
         samples = packet.pixel_samples
         for pixel in packet.records:
-            z[pixel.index] = pixel.z_sum / samples * self._calibration.z_m_per_code / 4096  # Q20.12
+            z[pixel.index] = pixel.z_sum / samples * self._calibration.z_m_per_code / POSITION_ONE
             current[pixel.index] = self._calibration.code_to_current_A(pixel.current_sum / samples)
         self.pixels += len(packet.records)
         if packet.direction is Direction.FORWARD:
@@ -129,8 +129,8 @@ def event_row(event: Event, calibration: Calibration) -> EventRow:
         source=event.source,
         class_id=event.class_id,
         score=float(event.score),
-        x_m=event.x * calibration.x_m_per_code / 4096,
-        y_m=event.y * calibration.y_m_per_code / 4096,
+        x_m=event.x * calibration.x_m_per_code / POSITION_ONE,
+        y_m=event.y * calibration.y_m_per_code / POSITION_ONE,
         time_s=calibration.seconds(event.time),
         model_id=event.model_id,
         sequence=event.sequence,
@@ -239,10 +239,3 @@ def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
             bar.update(done - bar.n)
 
         yield update
-
-
-def writable_folder(parent: Path, name: str) -> Path:
-    """``parent/name``, made; StoreError in one line if it can't be."""
-    from reflexarc.store import prepare_output_folder
-
-    return prepare_output_folder(parent / name)
