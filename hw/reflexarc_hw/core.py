@@ -26,8 +26,8 @@ class Core(wiring.Component):
     """The controller at one rate.
 
     ``adc`` is the converter's parallel word, ``dac`` the codes that ``dac_load`` sends; ``live`` is high while outputs follow requests,
-    for a lamp or a relay. ``host_bus`` is the link's master, ``cpu_bus`` the
-    housekeeping core's. ``capture`` and ``events`` carry packets for the link.
+    for a lamp or a relay. ``host_bus`` is the link's master, ``cpu_bus`` the housekeeping core's. ``capture`` and ``events`` carry packets
+    for the link.
     """
 
     def __init__(self, rate: Rate):

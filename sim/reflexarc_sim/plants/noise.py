@@ -3,8 +3,7 @@
 A generator with hidden state (numba's belongs to a thread) would make a run depend on who else draws numbers, and on which thread. Here
 sample n of a seed has one value for ever. The numbers are those of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
 generators", OOPSLA 2014), whose state after n steps is `key + n * GAMMA`; the two halves of each go through the Box-Muller transform
-(Annals
-of Mathematical Statistics 29, 610 (1958)).
+(Annals of Mathematical Statistics 29, 610 (1958)).
 """
 
 from __future__ import annotations

@@ -28,8 +28,7 @@ class Gate(wiring.Component):
 
     ``dac_load`` starts a frame of all four converters with the codes of this cycle and aborts one that is under way (AD5791: SYNC high
     before the 24th SCLK edge discards the frame). It follows ``frame``, but the cycle in which the first safe codes stand starts one
-    at once, and
-    that one is left to end.
+    at once, and that one is left to end.
     """
 
     def __init__(self, cycles_per_sample: int):

@@ -17,8 +17,7 @@ class Interlock(wiring.Component):
 
     Cycle 0: a sample is valid. Cycle 1: its comparison stands in a register; ``safe`` is high. Cycle 2: the gate's outputs are safe.
     Nothing but armed-and-no-cause makes ``safe`` low, so reset, an unconfigured core and a lost configuration are safe. ``live`` is
-    its opposite,
-    registered: for the blocks that ask the gate, which need not know in the same cycle.
+    its opposite, registered: for the blocks that ask the gate, which need not know in the same cycle.
 
     The z that is compared is the one that the gate rounds in the same cycle: a code outside the window never reaches the output.
     ``estop_ok`` is high while the e-stop chain is closed; a cut wire reads as pressed.
