@@ -23,7 +23,7 @@ from reflexarc.contract.link import BusOperation, BusStatus, Kind, Pace
 from reflexarc.contract.packets import Packet
 from reflexarc.device.registers import Registers
 from reflexarc.device.transport import SocketTransport
-from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed
+from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed, RegisterRefused
 
 HEARTBEAT_PERIOD_S = 0.05  # wall time between two heartbeats of a free board
 LOCKSTEP_PIECE_S = 0.02  # board time between two heartbeats in lockstep; far below any sensible time-out
@@ -239,6 +239,8 @@ class AsyncController:
             operations += [(BusOperation.WRITE, index, entry), (BusOperation.READ, addresses[0][0], 0)]
             operations += [(BusOperation.READ, address, 0) for address, _ in addresses]
         results = await self.transport.bus(operations)
+        if any(status is not BusStatus.OK for status, _ in results):
+            raise RegisterRefused("the board refused to read its recorder out")
         stride = 2 + len(fields)
         found = []
         for entry in range(entries):

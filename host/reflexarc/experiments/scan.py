@@ -14,7 +14,7 @@ from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, ScanFlags, Sc
 from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Direction, Packet
 from reflexarc.device.controller import AsyncController
-from reflexarc.errors import BadInput, BoardTripped
+from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.store import BlackBox, EventRow, ScanGeometry, ScanWriter
 
@@ -175,13 +175,12 @@ async def raster(
             if await board.scan_state() is ScanState.IDLE:
                 break
             await board.check_live()
-        await board.sleep(DRAIN_S)
-        await board.check_live()
     finally:
-        # After a trip too: a line that was cut short is on its way.
-        with contextlib.suppress(Exception):
+        # After a trip too: a line that was cut short is on its way. A link that broke has told its reason already.
+        with contextlib.suppress(ConnectionFailed):
             await board.sleep(DRAIN_S)
         take()
+    await board.check_live()
     if collector.lines_done < settings.lines and not collector.lost_packets:
         raise BoardTripped(f"the scan ended after {collector.lines_done} of {settings.lines} lines")
     return events
