@@ -1,46 +1,63 @@
 """The whole controller: all blocks and the wires between them, no board pins."""
 
-from amaranth.hdl import Module
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.blocks import REGISTER_MAP
+from reflexarc.contract.blocks.interlock import Strap
 from reflexarc.contract.blocks.scan import ScanState
+from reflexarc.contract.blocks.signals import CURRENT
 from reflexarc.contract.fingerprint import fingerprint
 from reflexarc_hw.blocks.capture import Capture
+from reflexarc_hw.blocks.dose import Dose
+from reflexarc_hw.blocks.envelope import Envelope
 from reflexarc_hw.blocks.events import ThresholdEvents
 from reflexarc_hw.blocks.feedback import Feedback
-from reflexarc_hw.blocks.gate import OUTPUTS, Gate
-from reflexarc_hw.blocks.interlock import Interlock
+from reflexarc_hw.blocks.gate import READBACK, Gate
+from reflexarc_hw.blocks.interlock import GUARDED, JUDGES, Interlock
 from reflexarc_hw.blocks.reaction import Reaction
 from reflexarc_hw.blocks.recorder import Recorder
 from reflexarc_hw.blocks.scan import Scan
+from reflexarc_hw.blocks.signals import Signals
 from reflexarc_hw.blocks.system import System
 from reflexarc_hw.lib.bus import BusSignature, Fabric
-from reflexarc_hw.lib.formats import SAMPLE
+from reflexarc_hw.lib.formats import OUTPUTS, SAMPLES
 from reflexarc_hw.lib.packet import WORD
+from reflexarc_hw.platforms.board import FULL, Board
 from reflexarc_hw.platforms.timing import Rate
 
 
 class Core(wiring.Component):
-    """The controller at one rate.
+    """The controller of one board at one rate.
 
-    ``adc`` is the converter's parallel word, ``dac`` the codes that ``dac_load`` sends; ``live`` is high while outputs follow requests,
-    for a lamp or a relay. ``host_bus`` is the link's master, ``cpu_bus`` the housekeeping core's. ``capture`` and ``events`` carry packets
-    for the link.
+    ``adc`` are the converters' parallel words, ``dac`` the codes that ``dac_load`` sends, ``readback`` what the DACs then hold; ``live`` is
+    high while outputs follow requests, for a lamp or a relay; ``pump`` changes all that time, for a relay that falls when the clock stops.
+    ``estop_ok`` is the chain's line, ``blank`` the blanker's, ``motor_step`` the coarse motor's; their senses are the board's straps.
+    ``underflow`` and ``event`` are for sources that are yet to come. ``host_bus`` is the link's master, ``cpu_bus`` the housekeeping core's.
+    ``capture`` and ``events`` carry packets for the link.
     """
 
-    def __init__(self, rate: Rate):
+    def __init__(self, rate: Rate, board: Board = FULL):
         self._rate = rate
+        self._board = board
         super().__init__(
             {
-                "adc": In(SAMPLE),
+                "adc": In(SAMPLES),
                 "convert": Out(1),
                 "dac": Out(OUTPUTS),
                 "dac_load": Out(1),
+                "readback": In(READBACK),
                 "blank": Out(1, init=1),
+                "trigger": Out(1),
+                "motor_step": Out(1),
                 "live": Out(1),
-                "estop_ok": In(1),
+                "pump": Out(1),
+                "estop": In(1),
+                "ready": In(2),
+                "gain": In(4),
+                "underflow": In(1),
+                "event": In(data.StructLayout({"valid": 1, "class_id": 8})),
                 "host_bus": In(BusSignature()),
                 "cpu_bus": In(BusSignature()),
                 "capture": Out(stream.Signature(WORD)),
@@ -50,11 +67,15 @@ class Core(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.system = system = System(self._rate.cycles_per_sample, self._rate.sample_period_ps, fingerprint())
+        n, straps = self._rate.cycles_per_sample, self._board.straps
+        m.submodules.system = system = System(n, self._rate.sample_period_ps, fingerprint(), self._board.channels)
         m.submodules.scan = scan = Scan()
         m.submodules.feedback = feedback = Feedback()
-        m.submodules.interlock = interlock = Interlock()
-        m.submodules.gate = gate = Gate(self._rate.cycles_per_sample)
+        m.submodules.interlock = interlock = Interlock(n, straps)
+        m.submodules.signals = signals = Signals(Strap.MONITOR in straps)
+        m.submodules.envelope = envelope = Envelope()
+        m.submodules.dose = dose = Dose()
+        m.submodules.gate = gate = Gate(n)
         m.submodules.capture = capture = Capture()
         m.submodules.events = events = ThresholdEvents()
         m.submodules.reaction = reaction = Reaction()
@@ -62,7 +83,7 @@ class Core(wiring.Component):
 
         blocks = {
             "system": system, "scan": scan, "feedback": feedback, "interlock": interlock, "gate": gate, "capture": capture,
-            "events": events, "reaction": reaction, "recorder": recorder,
+            "events": events, "reaction": reaction, "recorder": recorder, "signals": signals, "envelope": envelope, "dose": dose,
         }  # fmt: skip
         m.submodules.fabric = fabric = Fabric(masters=2, bases=tuple(block.base for block in REGISTER_MAP))
         wiring.connect(m, wiring.flipped(self.host_bus), fabric.master_0)
@@ -70,32 +91,67 @@ class Core(wiring.Component):
         for index, block in enumerate(REGISTER_MAP):
             wiring.connect(m, getattr(fabric, f"bank_{index}"), blocks[block.name].bus)
 
+        for name in JUDGES:
+            wiring.connect(m, getattr(interlock, f"{name}_conditions"), blocks[name].conditions)
+        for name in GUARDED:
+            wiring.connect(m, getattr(interlock, f"{name}_guard"), blocks[name].guard)
+
         live = interlock.live
+        sample = system.samples[CURRENT]
+        # Away is towards greater codes everywhere within; a scanner that is wired the other way round is mirrored here, at the last place.
+        mirror = 0 if Strap.RETRACT_POSITIVE in straps else -1
+        estop_closed = self.estop if Strap.ESTOP_NORMALLY_CLOSED in straps else ~self.estop
+        blank = gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else ~gate.blank
+        # An event of the detectors to come, or of the threshold; one cycle has one event.
+        event_class = Mux(self.event.valid, self.event.class_id, events.detection.class_id)
         in_line = (scan.state == ScanState.FORWARD) | (scan.state == ScanState.BACKWARD)
         m.d.comb += [
             system.adc.eq(self.adc),
             self.convert.eq(system.convert),
             #
-            scan.tick.eq(system.sample.valid),
+            scan.tick.eq(sample.valid),
             scan.pause.eq(reaction.hold),
             scan.live.eq(live),
             #
-            feedback.sample.eq(system.sample),
+            feedback.sample.eq(sample),
             feedback.live.eq(live),
             feedback.hold.eq(reaction.hold),
             feedback.gate_z.eq(gate.z_driven),
             #
-            interlock.sample.eq(system.sample),
+            signals.samples.eq(system.samples),
+            signals.pulse.eq(reaction.hold),
+            signals.error.eq(feedback.error),
+            signals.error_valid.eq(feedback.error_valid),
+            #
+            envelope.x.eq(scan.x),
+            envelope.y.eq(scan.y),
+            envelope.z.eq(feedback.z),
+            envelope.bias.eq(gate.bias_requested),
+            envelope.engaged.eq(feedback.engaged),
+            envelope.live.eq(live),
+            envelope.tick.eq(system.tick),
+            #
+            dose.samples.eq(system.samples),
+            dose.blank.eq(gate.blank),
+            dose.dac.eq(gate.dac),
+            dose.pulse.eq(gate.pulse_driven),
+            dose.pixel_start.eq(sample.valid & scan.marker.active & scan.marker.first),
+            dose.frame_start.eq(scan.frame_start),
+            #
             interlock.sample_lost.eq(system.sample_lost),
-            interlock.z.eq(feedback.z),
-            interlock.pulse.eq(reaction.hold),
+            interlock.tick.eq(system.tick),
+            interlock.contact.eq(signals.contact),
             interlock.position_overflow.eq(scan.overflow),
-            interlock.estop_ok.eq(self.estop_ok),
+            interlock.underflow.eq(self.underflow),
+            interlock.event.eq(self.event.valid | events.detection.valid),
+            interlock.event_class.eq(event_class),
+            interlock.estop_closed.eq(estop_closed),
+            interlock.ready.eq(self.ready),
+            interlock.gain.eq(self.gain),
             interlock.time.eq(system.time),
             #
-            gate.armed.eq(interlock.armed),
             gate.safe.eq(interlock.safe),
-            gate.tick.eq(system.tick),
+            gate.reaction.eq(interlock.reaction),
             gate.frame.eq(system.frame),
             gate.x.eq(scan.x),
             gate.y.eq(scan.y),
@@ -103,8 +159,10 @@ class Core(wiring.Component):
             gate.pulse.eq(reaction.pulse),
             gate.pulse_bias.eq(reaction.pulse_bias),
             gate.blank_request.eq(~in_line),
+            gate.readback.eq(self.readback),
+            gate.readback.dac.z.eq(self.readback.dac.z ^ mirror),
             #
-            capture.sample.eq(system.sample),
+            capture.sample.eq(sample),
             capture.marker.eq(scan.marker),
             capture.aborted.eq(scan.aborted),
             capture.z.eq(feedback.z),
@@ -116,13 +174,13 @@ class Core(wiring.Component):
             events.pixel_samples.eq(scan.pixel_samples),
             events.time.eq(system.time),
             #
-            reaction.tick.eq(system.sample.valid),
+            reaction.tick.eq(sample.valid),
             reaction.live.eq(live),
             reaction.detection.eq(events.detection),
             reaction.driven_bias.eq(gate.dac.bias),
             #
-            recorder.sample.code.eq(system.sample.code),
-            recorder.sample.valid.eq(system.tick),
+            recorder.samples.eq(system.samples),
+            recorder.tick.eq(system.tick),
             recorder.dac.eq(gate.dac),
             recorder.interlock_state.eq(interlock.state),
             recorder.scan_state.eq(scan.state),
@@ -131,8 +189,12 @@ class Core(wiring.Component):
             recorder.blank.eq(gate.blank),
             #
             self.dac.eq(gate.dac),
+            self.dac.z.eq(gate.dac.z ^ mirror),
             self.dac_load.eq(gate.dac_load),
-            self.blank.eq(gate.blank),
+            self.blank.eq(blank),
+            self.trigger.eq(gate.trigger),
+            self.motor_step.eq(gate.motor_step),
+            self.pump.eq(gate.pump),
             self.live.eq(live),
         ]
         wiring.connect(m, wiring.flipped(self.capture), capture.stream)

@@ -65,8 +65,8 @@ class Register:
             raise ContractError(f"{where}: only read-only registers may be wider than 32 bits")
         if not self.doc or "\n" in self.doc:
             raise ContractError(f"{where}: needs one line of documentation")
-        if self.locked and self.access is not Access.RW:
-            raise ContractError(f"{where}: only rw registers can be locked")
+        if self.locked and self.access not in (Access.RW, Access.WO):
+            raise ContractError(f"{where}: only rw and wo registers can be locked")
         lowest, highest = self.raw_range
         if not self.low <= self.high or self.low < lowest or self.high > highest:
             raise ContractError(f"{where}: range {self.low} to {self.high} does not fit {self.width} bits, {lowest} to {highest}")

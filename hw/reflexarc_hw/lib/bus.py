@@ -51,6 +51,20 @@ class BankSignature(wiring.Signature):
         )
 
 
+class GuardSignature(wiring.Signature):
+    """What the interlock and the locked registers of a bank say to each other, as the interlock sees it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "lock": Out(1),  # writes to locked registers are refused
+                "check": Out(1),  # compare each locked register with its parity bit now
+                "inject": Out(1),  # let each comparison fail
+                "error": In(1),  # the last comparison found a flipped bit; 2 cycles after ``check``
+            }
+        )
+
+
 def register_shape(register: Register):
     return signed(register.width) if register.signed else unsigned(register.width)
 
@@ -73,7 +87,9 @@ def _fits(value: Value, register: Register) -> Value:
 class RegisterBank(wiring.Component):
     """The registers of one contract block.
 
-    Members by register, beside ``bus`` and ``armed`` (refuses writes to locked registers):
+    Each locked register has a parity bit beside it, written with it and compared when the guard asks: a bit that flips in either shows.
+
+    Members by register, beside ``bus`` and ``guard``:
 
     - rw: ``<name>`` out, ``<name>_strobe`` out, high in the first cycle of a newly written value
     - wo: ``<name>`` out, valid while ``<name>_strobe`` out is high
@@ -83,7 +99,7 @@ class RegisterBank(wiring.Component):
 
     def __init__(self, block: Block):
         self.block = block
-        members: dict[str, Any] = {"bus": In(BankSignature()), "armed": In(1)}
+        members: dict[str, Any] = {"bus": In(BankSignature()), "guard": In(GuardSignature())}
         for register in block.registers:
             shape = register_shape(register)
             match register.access:
@@ -113,7 +129,7 @@ class RegisterBank(wiring.Component):
         offset = Signal(OFFSET_BITS)
         data = Signal(32)
         refusal = Signal(BusStatus)  # of the write, as stage 1 sees it
-        locks = Signal()  # a locked register: what counts is whether it is armed at the commit
+        locks = Signal()  # a locked register: what counts is whether the guard locks at the commit
         m.d.sync += [read.eq(self.bus.strobe & ~self.bus.write), write.eq(0)]
         with m.If(self.bus.strobe):
             m.d.sync += [offset.eq(self.bus.offset), data.eq(self.bus.write_data), refusal.eq(BusStatus.UNMAPPED), locks.eq(0)]
@@ -134,7 +150,7 @@ class RegisterBank(wiring.Component):
         committed_data = Signal(32)
         write_status = Signal(BusStatus)
         m.d.comb += [
-            write_status.eq(Mux(locks & self.armed, BusStatus.LOCKED, refusal)),
+            write_status.eq(Mux(locks & self.guard.lock, BusStatus.LOCKED, refusal)),
             commit.eq(write & (write_status == BusStatus.OK)),
         ]
         m.d.sync += committed.eq(commit)
@@ -144,6 +160,18 @@ class RegisterBank(wiring.Component):
                 for register in by_access[Access.RW]:
                     with m.Case(register.offset // WORD_BYTES):
                         m.d.sync += getattr(self, register.name).eq(data)
+        guarded = [register for register in by_access[Access.RW] if register.locked]
+        if guarded:
+            flipped = Signal(len(guarded))
+            m.d.sync += self.guard.error.eq(flipped.any())
+            for index, register in enumerate(guarded):
+                value = Value.cast(getattr(self, register.name))
+                reset = register.reset & ((1 << register.width) - 1)
+                parity = Signal(name=f"{register.name}_parity", init=reset.bit_count() & 1)
+                with m.If(commit & (offset == register.offset // WORD_BYTES)):
+                    m.d.sync += parity.eq(data[: register.width].xor())
+                with m.If(self.guard.check):
+                    m.d.sync += flipped[index].eq(value.xor() ^ parity ^ self.guard.inject)
         for register in writable:
             strobe = getattr(self, f"{register.name}_strobe")
             m.d.comb += strobe.eq(committed & (committed_offset == register.offset // WORD_BYTES))
@@ -256,12 +284,15 @@ class Fabric(wiring.Component):
         return m
 
 
-def attach_bank(m: Module, component: wiring.Component, block: Block) -> RegisterBank:
-    """Add the bank of ``block`` to a block's module, joined to the component's ``bus`` and, where it has one, ``armed``."""
+def attach_bank(m: Module, component: wiring.Component, block: Block, *, guards_itself: bool = False) -> RegisterBank:
+    """Add the bank of ``block`` to a block's module, joined to the component's ``bus`` and, where it has one, ``guard``.
+
+    The interlock guards its own bank; any other component with locked registers needs a ``guard`` to the interlock (TypeError).
+    """
     m.submodules.bank = bank = RegisterBank(block)
     wiring.connect(m, wiring.flipped(component.bus), bank.bus)  # type: ignore[attr-defined]
-    if "armed" in component.signature.members:
-        m.d.comb += bank.armed.eq(component.armed)  # type: ignore[attr-defined]
-    elif any(register.locked for register in block.registers):
-        raise TypeError(f"{type(component).__name__}: block {block.name!r} has locked registers but the component has no 'armed' input")
+    if "guard" in component.signature.members:
+        wiring.connect(m, wiring.flipped(component.guard), bank.guard)  # type: ignore[attr-defined]
+    elif not guards_itself and any(register.locked for register in block.registers):
+        raise TypeError(f"{type(component).__name__}: block {block.name!r} has locked registers but the component has no 'guard'")
     return bank

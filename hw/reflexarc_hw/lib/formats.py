@@ -4,6 +4,7 @@ from amaranth.hdl import signed
 from amaranth.lib import data
 
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
+from reflexarc.contract.blocks.signals import CHANNELS
 
 CODE = signed(20)  # converter code, left-aligned for narrower converters
 POSITION = signed(20 + POSITION_FRACTION_BITS)  # Q20.12, DAC LSB
@@ -11,6 +12,10 @@ TIME = 64  # cycles since reset
 
 # A sample as it comes from a converter; it can't be stalled, so there is no ready.
 SAMPLE = data.StructLayout({"valid": 1, "code": CODE})
+SAMPLES = data.ArrayLayout(SAMPLE, CHANNELS)  # of all converters, which convert together
+
+# Codes of the four DACs.
+OUTPUTS = data.StructLayout({"x": CODE, "y": CODE, "z": CODE, "bias": CODE})
 
 # What the scan says of one sample; goes with the sample that was taken at (x, y).
 MARKER = data.StructLayout(

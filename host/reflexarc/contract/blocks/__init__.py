@@ -1,6 +1,6 @@
 """One module a block; ``REGISTER_MAP`` gathers them."""
 
-from reflexarc.contract.blocks import capture, events, feedback, gate, interlock, reaction, recorder, scan, system
+from reflexarc.contract.blocks import capture, dose, envelope, events, feedback, gate, interlock, reaction, recorder, scan, signals, system
 from reflexarc.contract.registers import RegisterMap
 
 REGISTER_MAP = RegisterMap(
@@ -14,5 +14,8 @@ REGISTER_MAP = RegisterMap(
         events.BLOCK,
         reaction.BLOCK,
         recorder.BLOCK,
+        signals.BLOCK,
+        envelope.BLOCK,
+        dose.BLOCK,
     )
 )

@@ -1,4 +1,4 @@
-"""The interlock: conditions, lifecycle, latched first cause."""
+"""The interlock: lifecycle, causes, reactions, lines and heartbeats. The limits stand with their conditions: signals, envelope, dose."""
 
 import enum
 
@@ -6,16 +6,17 @@ from reflexarc.contract.registers import Access, Block, Register
 
 
 class InterlockCommand(enum.IntEnum):
-    ARM = 1  # ignored while a condition holds or a trip is latched
+    ARM = 1  # begins the self-test; refused (see arming_result) while a condition holds, a trip is latched or no commissioning is on record
     DISARM = 2  # outputs go safe (withdraw), limits unlock
     TRIP = 3  # make safe now
-    ACK = 4  # tripped -> disarmed, ignored while a flag is set
+    ACK = 4  # tripped -> disarmed, ignored while a flag is set or a cause persists
 
 
 class InterlockState(enum.IntEnum):
     DISARMED = 0
     ARMED = 1
     TRIPPED = 2
+    ARMING = 3  # each enabled condition is made to fire by injection; outputs are safe meanwhile
 
 
 class Cause(enum.IntEnum):
@@ -23,102 +24,139 @@ class Cause(enum.IntEnum):
 
     CURRENT_HIGH = 0
     CURRENT_LOW = 1
-    Z_HIGH = 2
-    Z_LOW = 3
-    HEARTBEAT = 4
-    ESTOP = 5
-    SAMPLE_LOST = 6
-    POSITION_OVERFLOW = 7
-    HOST = 8
+    CURRENT_SLEW = 2
+    MONITOR_HIGH = 3
+    MONITOR_LOW = 4  # laser or photodiode sum lost, where the monitor converter measures it
+    MONITOR_SLEW = 5
+    SATURATED = 6  # a converter at a rail
+    STUCK = 7  # a converter that repeats itself
+    SAMPLE_LOST = 8
+    OSCILLATION = 9
+    XY_RANGE = 10
+    Z_HIGH = 11
+    Z_LOW = 12
+    KEEP_OUT = 13
+    Z_VELOCITY = 14
+    BIAS_LOW = 15
+    READBACK = 16
+    DOSE_PIXEL = 17
+    DOSE_REGION = 18
+    DOSE_FRAME = 19
+    PULSES = 20
+    CHARGE = 21
+    HEARTBEAT = 22
+    CPU_HEARTBEAT = 23
+    ESTOP = 24
+    READY = 25
+    GAIN = 26
+    POSITION_OVERFLOW = 27
+    UNDERFLOW = 28
+    PARITY = 29
+    EVENT = 30
+    HOST = 31
 
 
 CauseFlags = enum.IntFlag("CauseFlags", {cause.name: 1 << cause.value for cause in Cause})  # type: ignore[misc]
-NO_CAUSE = 31  # what first_cause reads before any trip
+NO_CAUSE = 63  # what first_cause reads before any trip
+
+SIGNAL_CAUSES = (
+    Cause.CURRENT_HIGH, Cause.CURRENT_LOW, Cause.CURRENT_SLEW, Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW,
+    Cause.SATURATED, Cause.STUCK, Cause.OSCILLATION,
+)  # fmt: skip
+ENVELOPE_CAUSES = (Cause.XY_RANGE, Cause.Z_HIGH, Cause.Z_LOW, Cause.KEEP_OUT, Cause.Z_VELOCITY, Cause.BIAS_LOW)
+DOSE_CAUSES = (Cause.DOSE_PIXEL, Cause.DOSE_REGION, Cause.DOSE_FRAME, Cause.PULSES, Cause.CHARGE)
+
+# Only these may be switched off, each for an instrument or an experiment that has no use for it. The windows of the current and of z and the
+# heartbeat can be made wide, but never switched off; e-stop, lost samples, parity, overflow and the host's trip have nothing to set.
+MASKABLE = frozenset(
+    {
+        Cause.CURRENT_SLEW, Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW, Cause.SATURATED, Cause.STUCK, Cause.OSCILLATION,
+        Cause.KEEP_OUT, Cause.Z_VELOCITY, Cause.BIAS_LOW, Cause.READBACK, Cause.DOSE_PIXEL, Cause.DOSE_REGION, Cause.DOSE_FRAME,
+        Cause.PULSES, Cause.CHARGE, Cause.CPU_HEARTBEAT, Cause.READY, Cause.GAIN, Cause.UNDERFLOW, Cause.EVENT,
+    }
+)  # fmt: skip
+
+
+class ArmingResult(enum.IntEnum):
+    """What became of the last ARM."""
+
+    NONE = 0
+    ARMED = 1
+    UNDER_TEST = 2
+    NOT_COMMISSIONED = 3  # the record of the commissioning test is missing or of another instrument
+    VIOLATED = 4  # a condition holds, or a flag of the last trip is set
+    DID_NOT_FIRE = 5  # a condition stayed silent when it was made to fire
+    DID_NOT_CLEAR = 6  # a condition went on firing after the test
+    ABORTED = 7  # DISARM or TRIP came meanwhile
+
+
+class Strap(enum.IntFlag):
+    """Constants of the platform. The first three are what the commissioning test confirms."""
+
+    RETRACT_POSITIVE = 1  # greatest z volts = away
+    BLANK_ACTIVE_HIGH = 2
+    ESTOP_NORMALLY_CLOSED = 4
+    TIP = 8  # a probe: every trip withdraws z
+    MOTOR = 16  # a coarse motor
+    READBACK = 32  # the DACs can be read back
+    MONITOR = 64  # a second converter: photodiode sum, beam current
+
+
+STRAPS_COMMISSIONED = Strap.RETRACT_POSITIVE | Strap.BLANK_ACTIVE_HIGH | Strap.ESTOP_NORMALLY_CLOSED
+
+
+class ReadyLine(enum.IntFlag):
+    HIGH_VOLTAGE = 1
+    VACUUM = 2
+
+
+def _mask(name: str, offset: int, doc: str) -> Register:
+    return Register(name, offset, Access.RW, doc, locked=True, values=CauseFlags)
+
 
 BLOCK = Block(
     "interlock",
     0x300,
-    "Conditions on the raw sample and on what is about to be driven. From sample valid to safe outputs: 2 cycles.",
+    "Lifecycle, causes and reactions. From sample valid to safe outputs: 2 cycles.",
     (
         Register("command", 0x00, Access.WO, "Arm, disarm, trip, acknowledge.", width=3, values=InterlockCommand),
-        Register("state", 0x04, Access.RO, "Disarmed, armed or tripped.", width=2, values=InterlockState),
+        Register("state", 0x04, Access.RO, "Disarmed, armed, tripped or arming.", width=2, values=InterlockState),
         Register(
-            "trip_flags",
-            0x08,
-            Access.W1C,
-            "Causes since the trip; a clear while the cause persists has no effect.",
-            width=9,
+            "trip_flags", 0x08, Access.W1C, "Causes since the trip; a clear while the cause persists has no effect.", values=CauseFlags
+        ),
+        Register("live", 0x0C, Access.RO, "Conditions that are enabled and violated now, whether armed or not.", values=CauseFlags),
+        Register("first_cause", 0x10, Access.RO, "Cause of the trip, bit number; 63 before any.", width=6, reset=NO_CAUSE),
+        Register("trip_time", 0x14, Access.RO, "Cycle in which the gate became safe.", width=64, unit="cycles"),
+        Register("trip_value", 0x1C, Access.RO, "What was measured, in the unit of the cause's limit; else 0.", signed=True),
+        Register("trip_limit", 0x20, Access.RO, "The limit it was measured against.", signed=True),
+        Register("trips", 0x24, Access.RO, "Trips since reset.", unit="trips"),
+        Register(
+            "enable",
+            0x28,
+            Access.RW,
+            "Conditions that count; those that can't be masked read 1 and ignore the write.",
+            reset=0xFFFFFFFF,
+            locked=True,
             values=CauseFlags,
         ),
-        Register("live", 0x0C, Access.RO, "Conditions that are violated now, whether armed or not.", width=9, values=CauseFlags),
-        Register("first_cause", 0x10, Access.RO, "Cause of the trip, bit number; 31 before any.", width=5, reset=NO_CAUSE),
-        Register("trip_time", 0x14, Access.RO, "Cycle in which the gate became safe.", width=64, unit="cycles"),
-        Register("trip_value", 0x1C, Access.RO, "What was measured: current or z code, heartbeat age in cycles, else 0.", signed=True),
-        Register("trip_limit", 0x20, Access.RO, "The limit it was measured against.", signed=True),
+        Register("present", 0x2C, Access.RO, "Conditions that this platform has the means for.", values=CauseFlags),
         Register(
-            "current_high", 0x24, Access.RW, "Greatest allowed sample.", width=20, signed=True, locked=True, unit="A", quantity="current"
-        ),
-        Register("current_low", 0x28, Access.RW, "Least allowed sample.", width=20, signed=True, locked=True, unit="A", quantity="current"),
-        Register(
-            "pulse_current_high",
-            0x2C,
-            Access.RW,
-            "Greatest allowed sample during a pulse and its settling.",
-            width=20,
-            signed=True,
-            locked=True,
-            unit="A",
-            quantity="current",
-        ),
-        Register(
-            "pulse_current_low",
+            "commissioned",
             0x30,
             Access.RW,
-            "Least allowed sample during a pulse and its settling.",
-            width=20,
-            signed=True,
+            "Bits 0-2: straps as the commissioning test found them; bits 3-31: number of its record, not 0.",
             locked=True,
-            unit="A",
-            quantity="current",
         ),
+        Register("straps", 0x34, Access.RO, "Constants of the platform.", width=7, values=Strap),
+        Register("arming_result", 0x38, Access.RO, "What became of the last ARM.", width=3, values=ArmingResult),
         Register(
-            "pulse_samples_max",
-            0x34,
-            Access.RW,
-            "Longest time that the pulse limits count; after it the normal ones do.",
-            width=24,
-            locked=True,
-            unit="samples",
-        ),
-        Register(
-            "z_high",
-            0x38,
-            Access.RW,
-            "Greatest z code that may be driven.",
-            width=20,
-            signed=True,
-            reset=(1 << 19) - 1,
-            locked=True,
-            unit="m",
-            quantity="z",
-        ),
-        Register(
-            "z_low",
-            0x3C,
-            Access.RW,
-            "Least z code that may be driven.",
-            width=20,
-            signed=True,
-            reset=-(1 << 19),
-            locked=True,
-            unit="m",
-            quantity="z",
+            "arming_cause", 0x3C, Access.RO, "Condition that stood against it, bit number; 63 for none.", width=6, reset=NO_CAUSE
         ),
         Register(
             "heartbeat_timeout",
             0x40,
             Access.RW,
-            "Cycles without a heartbeat that trip.",
+            "Cycles without a heartbeat of the host that trip.",
             width=31,
             reset=1,
             minimum=1,
@@ -126,6 +164,28 @@ BLOCK = Block(
             unit="cycles",
         ),
         Register("heartbeat", 0x44, Access.WO, "The host lives: any write restarts the time-out."),
-        Register("trips", 0x48, Access.RO, "Trips since reset.", unit="trips"),
+        Register(
+            "cpu_heartbeat_timeout",
+            0x48,
+            Access.RW,
+            "Cycles without a heartbeat of the housekeeping core that trip.",
+            width=31,
+            reset=1,
+            minimum=1,
+            locked=True,
+            unit="cycles",
+        ),
+        Register("cpu_heartbeat", 0x4C, Access.WO, "The housekeeping core lives: any write restarts its time-out."),
+        Register("ready_required", 0x50, Access.RW, "Ready lines that must be high.", width=2, reset=3, locked=True, values=ReadyLine),
+        Register("gain_expected", 0x54, Access.RW, "What the preamplifier's gain lines must read.", width=4, locked=True),
+        Register("estop_closed", 0x58, Access.RO, "1 while the e-stop chain is closed.", width=1),
+        Register("ready", 0x5C, Access.RO, "Ready lines as they are.", width=2, values=ReadyLine),
+        Register("gain", 0x60, Access.RO, "Gain lines as they are.", width=4),
+        Register("event_class", 0x64, Access.RW, "Class of the events that trip.", width=8, locked=True),
+        _mask("react_retract", 0x68, "Causes that withdraw z on a platform without a tip; with a tip each one does."),
+        _mask("react_bias_ramp", 0x6C, "Causes after which the bias ramps to 0 once z is withdrawn."),
+        _mask("react_bias_contact", 0x70, "Causes after which the bias goes to 0 at once if the tip is in contact."),
+        _mask("react_trigger", 0x74, "Causes that raise the trigger output."),
+        _mask("react_retreat", 0x78, "Causes after which the coarse motor steps away once z is withdrawn."),
     ),
 )

@@ -42,6 +42,8 @@ class Feedback(wiring.Component):
     gate_z: In(POSITION)
     z: Out(POSITION, init=((1 << 19) - 1) << POSITION_FRACTION_BITS)  # Q20.12, DAC LSB; the gate's safe value
     engaged: Out(1)
+    error: Out(ERROR)  # Q6.12, log2 of the current
+    error_valid: Out(1)  # a new error, of a sample that moves z
 
     def elaborate(self, platform):
         m = Module()
@@ -138,7 +140,13 @@ class Feedback(wiring.Component):
                 self.z.eq(Mux(above, high, Mux(below, low, raw)) >> (INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)),
                 bank.saturated.eq(above | below),
             ]
-        m.d.comb += [bank.z.eq(self.z), bank.error.eq(error), bank.engaged.eq(self.engaged)]
+        m.d.comb += [
+            self.error.eq(error),
+            self.error_valid.eq(valid[7] & self.engaged),
+            bank.z.eq(self.z),
+            bank.error.eq(error),
+            bank.engaged.eq(self.engaged),
+        ]
         return m
 
 

@@ -1,3 +1,3 @@
-from reflexarc_hw.blocks.gate.gate import OUTPUTS, Gate
+from reflexarc_hw.blocks.gate.gate import READBACK, Gate
 
-__all__ = ["OUTPUTS", "Gate"]
+__all__ = ["READBACK", "Gate"]

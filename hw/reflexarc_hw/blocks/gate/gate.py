@@ -6,11 +6,17 @@ from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.blocks import gate
 from reflexarc.contract.blocks.gate import CODE_MAX, CODE_MIN
+from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
-from reflexarc_hw.lib.bus import BankSignature, attach_bank
-from reflexarc_hw.lib.formats import CODE, POSITION
+from reflexarc_hw.blocks.envelope.envelope import XY_CYCLES, Z_CYCLES
+from reflexarc_hw.blocks.gate.motor import Motor
+from reflexarc_hw.blocks.interlock import REACTION
+from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
+from reflexarc_hw.lib.conditions import ConditionSignature, measured
+from reflexarc_hw.lib.formats import CODE, OUTPUTS, POSITION
 
-OUTPUTS = data.StructLayout({"x": CODE, "y": CODE, "z": CODE, "bias": CODE})
+READBACK = data.StructLayout({"valid": 1, "dac": OUTPUTS})  # what the converters hold, after each frame
+BIAS_FRACTION_BITS = 12
 
 
 def round_to_code(position: Value) -> Value:
@@ -22,23 +28,30 @@ def round_to_code(position: Value) -> Value:
 class Gate(wiring.Component):
     """Drives the converters: the requested codes while permitted, otherwise the safe ones.
 
-    Live: codes follow the requests after 2 cycles. From the cycle after ``safe`` rises: x and y hold; bias is what it last was outside of a
-    pulse; z steps towards the withdrawn rail, at once and then with each tick, by ``retract_step``, never back; the beam is blanked.
-    The withdrawn rail is the greatest z code: a constant of the gateware, as rule 3 of the design asks.
+    Live: x and y follow the requests after 4 cycles, z and bias after 2: each as soon as the envelope has judged it. From the cycle after
+    ``safe`` rises: x and y hold; the bias is what it last was outside of a pulse; the beam is blanked. z never comes back: with
+    ``reaction.retract`` it steps towards the withdrawn rail by ``retract_step``, in the first cycle and then once a sample period of the
+    gate's own count (the sample clock may be what has failed); without it holds. The withdrawn rail is the greatest z code: a constant of
+    the gateware, as rule 3 of the design asks. The rest of ``reaction`` comes a few cycles later: the bias goes to 0 at once, or by
+    ``bias_step`` a period once z is withdrawn; the motor steps away once z is withdrawn; the trigger rises.
 
     ``dac_load`` starts a frame of all four converters with the codes of this cycle and aborts one that is under way (AD5791: SYNC high
     before the 24th SCLK edge discards the frame). It follows ``frame``, but the cycle in which the first safe codes stand starts one
-    at once, and that one is left to end.
+    at once, and that one is left to end. ``readback`` is compared with the codes of the last frame.
+
+    ``pump`` changes once a sample period while live: a charge pump behind it falls when the clock stops.
     """
 
     def __init__(self, cycles_per_sample: int):
         self._cycles_per_sample = cycles_per_sample
+        withdrawn = {"x": 0, "y": 0, "z": CODE_MAX, "bias": 0}
         super().__init__(
             {
                 "bus": In(BankSignature()),
-                "armed": In(1),
+                "guard": In(GuardSignature()),
+                "conditions": In(ConditionSignature(1)),
                 "safe": In(1),
-                "tick": In(1),
+                "reaction": In(REACTION),
                 "frame": In(1),
                 "x": In(POSITION),  # Q20.12, DAC LSB, as are y and z
                 "y": In(POSITION),
@@ -46,9 +59,15 @@ class Gate(wiring.Component):
                 "pulse": In(1),
                 "pulse_bias": In(CODE),
                 "blank_request": In(1),
-                "dac": Out(OUTPUTS, init={"x": 0, "y": 0, "z": CODE_MAX, "bias": 0}),
+                "readback": In(READBACK),
+                "bias_requested": Out(CODE),  # for the envelope, in the same cycle as z
+                "dac": Out(OUTPUTS, init=withdrawn),
                 "dac_load": Out(1),
                 "blank": Out(1, init=1),
+                "trigger": Out(1),
+                "pump": Out(1),
+                "motor_step": Out(1),
+                "pulse_driven": Out(1),  # the driven bias is a pulse's
                 "z_driven": Out(POSITION, init=CODE_MAX << POSITION_FRACTION_BITS),  # Q20.12, DAC LSB
             }
         )
@@ -57,46 +76,94 @@ class Gate(wiring.Component):
         m = Module()
         bank = attach_bank(m, self, gate.BLOCK)
         assert CODE_MIN == -(CODE_MAX + 1)  # rounding half up can only pass the upper rail
+        withdrawn_codes = {"x": 0, "y": 0, "z": CODE_MAX, "bias": 0}
 
-        request = Signal(OUTPUTS, init={"x": 0, "y": 0, "z": CODE_MAX, "bias": 0})
+        # Requests wait until the envelope has judged them: z and bias in one cycle, x and y in three.
+        assert Z_CYCLES == 1
+        request = Signal(OUTPUTS, init=withdrawn_codes)
         request_pulse = Signal()
+        m.d.comb += self.bias_requested.eq(Mux(self.pulse, self.pulse_bias, bank.bias))
         m.d.sync += [
-            request.x.eq(round_to_code(self.x)),
-            request.y.eq(round_to_code(self.y)),
             request.z.eq(round_to_code(self.z)),
-            request.bias.eq(Mux(self.pulse, self.pulse_bias, bank.bias)),
+            request.bias.eq(self.bias_requested),
             request_pulse.eq(self.pulse),
         ]
+        x, y = round_to_code(self.x), round_to_code(self.y)
+        for stage in range(XY_CYCLES - 1):
+            x_late, y_late = Signal(CODE, name=f"x_{stage + 1}"), Signal(CODE, name=f"y_{stage + 1}")
+            m.d.sync += [x_late.eq(x), y_late.eq(y)]
+            x, y = x_late, y_late
+        m.d.sync += [request.x.eq(x), request.y.eq(y)]
 
         requested_z = Cat(Const(0, POSITION_FRACTION_BITS), request.z).as_signed()
         bias_kept = Signal(CODE)  # last bias outside of a pulse
         safe_late = Signal(init=1)
         m.d.sync += safe_late.eq(self.safe)
 
+        # Once a sample period from the first safe cycle on, or while live.
+        period = Signal(range(self._cycles_per_sample))
+        beat = Signal()
+        m.d.comb += beat.eq(period == self._cycles_per_sample - 1)
+        m.d.sync += period.eq(Mux(beat | (self.safe & ~safe_late), 0, period + 1))
+
         # One step further away than z_driven, always at hand: the first safe cycle only selects it.
         rail = CODE_MAX << POSITION_FRACTION_BITS
         away = Signal(POSITION, init=rail)
+        withdrawn = Signal(init=1)
+        m.d.sync += withdrawn.eq(self.z_driven == rail)
 
         def step_away(position: Value) -> Value:
             stepped = position + bank.retract_step
             return Mux(stepped > rail, rail, stepped)
 
+        # The bias on its way to 0, with a fraction so that it may take seconds.
+        bias_fraction = Signal(BIAS_FRACTION_BITS)
+        bias_fine = Cat(bias_fraction, bias_kept).as_signed()
+        bias_lower = Signal(CODE.width + BIAS_FRACTION_BITS)
+        bias_upper = Signal(CODE.width + BIAS_FRACTION_BITS)
+        m.d.sync += [bias_lower.eq(bias_fine - bank.bias_step), bias_upper.eq(bias_fine + bank.bias_step)]
+        step = Cat(bank.bias_step, Const(0, 1)).as_signed()
+
         with m.If(self.safe):
-            m.d.sync += [self.dac.bias.eq(bias_kept), self.blank.eq(1)]
-            with m.If(self.tick | ~safe_late):
+            m.d.sync += [self.dac.bias.eq(bias_kept), self.blank.eq(1), self.pulse_driven.eq(0)]
+            with m.If((beat | ~safe_late) & self.reaction.retract):
                 m.d.sync += [self.z_driven.eq(away), away.eq(step_away(away))]
+            with m.If(self.reaction.bias_zero):
+                m.d.sync += [bias_kept.eq(0), bias_fraction.eq(0)]
+            with m.Elif(self.reaction.bias_ramp & withdrawn & beat):
+                with m.If((bias_fine <= step) & (bias_fine >= -step)):
+                    m.d.sync += [bias_kept.eq(0), bias_fraction.eq(0)]
+                with m.Elif(bias_kept < 0):
+                    m.d.sync += Cat(bias_fraction, bias_kept).eq(bias_upper)
+                with m.Else():
+                    m.d.sync += Cat(bias_fraction, bias_kept).eq(bias_lower)
         with m.Else():
             m.d.sync += [
                 self.dac.x.eq(request.x),
                 self.dac.y.eq(request.y),
                 self.dac.bias.eq(request.bias),
                 self.blank.eq(self.blank_request),
+                self.pulse_driven.eq(request_pulse),
                 self.z_driven.eq(requested_z),
                 away.eq(step_away(requested_z)),
+                bias_fraction.eq(0),
             ]
             with m.If(~request_pulse):
                 m.d.sync += bias_kept.eq(request.bias)
+            with m.If(beat):
+                m.d.sync += self.pump.eq(~self.pump)
         m.d.comb += self.dac.z.eq(self.z_driven >> POSITION_FRACTION_BITS)
+        m.d.sync += self.trigger.eq(self.reaction.trigger)
+
+        m.submodules.motor = motor = Motor()
+        m.d.comb += [
+            motor.go.eq(self.safe & self.reaction.retreat & withdrawn),
+            motor.beat.eq(beat),
+            motor.steps.eq(bank.retreat_steps),
+            motor.half_period.eq(bank.retreat_period),
+            self.motor_step.eq(motor.step),
+            bank.retreat_left.eq(motor.left),
+        ]
 
         # A frame that carries the first safe codes must not be cut off by the regular one; the frame after it is at most one later.
         first_safe = Signal()
@@ -109,12 +176,36 @@ class Gate(wiring.Component):
             m.d.sync += guard.eq(guard - 1)
         m.d.comb += self.dac_load.eq(first_safe | (self.frame & (guard == 0)))
 
+        # Read-back against the codes of the last frame. Two cycles: compare, then one bit.
+        sent = Signal(OUTPUTS, init=withdrawn_codes)
+        with m.If(self.dac_load):
+            m.d.sync += sent.eq(self.dac)
+        wrong = Signal(len(OUTPUTS.members))
+        channels = list(OUTPUTS.members)
+        inject = self.conditions.inject[0]
+        with m.If(self.readback.valid | inject):
+            m.d.sync += wrong.eq(
+                Cat((self.readback.dac[name] ^ Mux(inject, ~self.readback.dac[name], sent[name])).any() for name in channels)
+            )
+        verdict = Signal()
+        m.d.sync += verdict.eq(wrong.any() & self.conditions.enable[0])
+        m.d.comb += self.conditions.verdict.eq(verdict)
+        read, expected = Signal(OUTPUTS), Signal(OUTPUTS)
+        with m.If(self.readback.valid):
+            m.d.sync += [read.eq(self.readback.dac), expected.eq(sent)]
+        value, limit = Signal(CODE), Signal(CODE)
+        for index, name in reversed(list(enumerate(channels))):
+            with m.If(wrong[index]):
+                m.d.comb += [value.eq(read[name]), limit.eq(expected[name])]
+        measured(m, self.conditions, {Cause.READBACK: (value, limit)})
+
         m.d.comb += [
             bank.x_code.eq(self.dac.x),
             bank.y_code.eq(self.dac.y),
             bank.z_code.eq(self.dac.z),
             bank.bias_code.eq(self.dac.bias),
             bank.blanked.eq(self.blank),
-            bank.withdrawn.eq(self.z_driven == rail),
+            bank.withdrawn.eq(withdrawn),
+            bank.trigger.eq(self.trigger),
         ]
         return m

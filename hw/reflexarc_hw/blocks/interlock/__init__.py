@@ -1,3 +1,3 @@
-from reflexarc_hw.blocks.interlock.interlock import Interlock
+from reflexarc_hw.blocks.interlock.interlock import GUARDED, JUDGES, REACTION, Interlock
 
-__all__ = ["Interlock"]
+__all__ = ["GUARDED", "JUDGES", "REACTION", "Interlock"]

@@ -1,170 +1,226 @@
-"""Conditions, latch and lifecycle."""
+"""The interlock: gathers every condition's verdict, decides, and tells the gate."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import wiring
-from amaranth.lib.cdc import FFSynchronizer
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.blocks import interlock
-from reflexarc.contract.blocks.interlock import NO_CAUSE, Cause, InterlockCommand, InterlockState
-from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
-from reflexarc_hw.lib.bus import BankSignature, attach_bank
-from reflexarc_hw.lib.formats import CODE, POSITION, SAMPLE, TIME
+from reflexarc.contract.blocks.interlock import (
+    DOSE_CAUSES,
+    ENVELOPE_CAUSES,
+    MASKABLE,
+    NO_CAUSE,
+    SIGNAL_CAUSES,
+    STRAPS_COMMISSIONED,
+    Cause,
+    InterlockCommand,
+    InterlockState,
+    Strap,
+)
+from reflexarc_hw.blocks.interlock.lifecycle import CAUSES, Lifecycle
+from reflexarc_hw.blocks.interlock.lines import Heartbeat, Lines
+from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
+from reflexarc_hw.lib.conditions import ConditionSignature
+from reflexarc_hw.lib.formats import TIME
+
+# What the gate does after a trip beside its floor (no approach, hold x and y, blank); from the cycle after the gate is safe.
+REACTION = data.StructLayout({"retract": 1, "bias_ramp": 1, "bias_zero": 1, "trigger": 1, "retreat": 1})
+
+# Who judges what; the rest is judged here.
+JUDGES = {"signals": SIGNAL_CAUSES, "envelope": ENVELOPE_CAUSES, "dose": DOSE_CAUSES, "gate": (Cause.READBACK,)}
+GUARDED = ("signals", "envelope", "dose", "gate")  # blocks with locked registers, beside this one
+
+ALWAYS = sum(1 << cause for cause in Cause if cause not in MASKABLE)
+
+
+def present(straps: Strap) -> int:
+    """Mask of the conditions that a platform has the means for."""
+    absent: set[Cause] = set()
+    if Strap.MONITOR not in straps:
+        absent |= {Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW}
+    if Strap.READBACK not in straps:
+        absent |= {Cause.READBACK}
+    return sum(1 << cause for cause in Cause if cause not in absent)
 
 
 class Interlock(wiring.Component):
-    """Compares, latches, and tells the gate.
+    """Verdicts in, ``safe`` out.
 
-    Cycle 0: a sample is valid. Cycle 1: its comparison stands in a register; ``safe`` is high. Cycle 2: the gate's outputs are safe.
-    Nothing but armed-and-no-cause makes ``safe`` low, so reset, an unconfigured core and a lost configuration are safe. ``live`` is
+    Cycle 0: a sample is valid. Cycle 1: its verdict stands in a register; ``safe`` is high. Cycle 2: the gate's outputs are safe.
+    Nothing but armed-and-no-verdict makes ``safe`` low, so reset, an unconfigured core and a lost configuration are safe. ``live`` is
     its opposite, registered: for the blocks that ask the gate, which need not know in the same cycle.
-
-    The z that is compared is the one that the gate rounds in the same cycle: a code outside the window never reaches the output.
-    ``estop_ok`` is high while the e-stop chain is closed; a cut wire reads as pressed.
     """
 
-    bus: In(BankSignature())
-    sample: In(SAMPLE)
-    sample_lost: In(1)
-    z: In(POSITION)  # Q20.12, DAC LSB: about to be driven
-    pulse: In(1)  # a pulse or its settling is under way
-    position_overflow: In(1)
-    estop_ok: In(1)
-    time: In(TIME)
-    safe: Out(1, init=1)
-    live: Out(1)
-    armed: Out(1)
-    state: Out(InterlockState)
+    def __init__(self, cycles_per_sample: int, straps: Strap) -> None:
+        self._cycles_per_sample = cycles_per_sample
+        self._straps = straps
+        super().__init__(
+            {
+                "bus": In(BankSignature()),
+                **{f"{name}_conditions": Out(ConditionSignature(len(causes))) for name, causes in JUDGES.items()},
+                **{f"{name}_guard": Out(GuardSignature()) for name in GUARDED},
+                "sample_lost": In(1),
+                "tick": In(1),
+                "contact": In(1),
+                "position_overflow": In(1),
+                "underflow": In(1),  # a scan's or program's list ran dry
+                "event": In(1),
+                "event_class": In(8),
+                "estop_closed": In(1),  # asynchronous, as are ready and gain
+                "ready": In(2),
+                "gain": In(4),
+                "time": In(TIME),
+                "safe": Out(1, init=1),
+                "live": Out(1),
+                "state": Out(InterlockState),
+                "reaction": Out(REACTION, init={"retract": int(Strap.TIP in straps)}),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        bank = attach_bank(m, self, interlock.BLOCK)
-        m.d.comb += bank.armed.eq(self.armed)
-        state = Signal(InterlockState)
-
-        # Pulse limits count while a pulse is under way, and no longer than pulse_samples_max samples.
-        pulse_samples = Signal(24)
-        pulse_limits = Signal()
-        with m.If(~self.pulse):
-            m.d.sync += [pulse_samples.eq(0), pulse_limits.eq(0)]
-        with m.Else():
-            m.d.sync += pulse_limits.eq(pulse_samples < bank.pulse_samples_max)
-            with m.If(self.sample.valid & (pulse_samples < bank.pulse_samples_max)):
-                m.d.sync += pulse_samples.eq(pulse_samples + 1)
-        current_high, current_low = Signal(CODE), Signal(CODE)
-        m.d.sync += [
-            current_high.eq(Mux(pulse_limits, bank.pulse_current_high, bank.current_high)),
-            current_low.eq(Mux(pulse_limits, bank.pulse_current_low, bank.current_low)),
+        bank = attach_bank(m, self, interlock.BLOCK, guards_itself=True)
+        m.submodules.lines = lines = Lines(self._cycles_per_sample)
+        m.submodules.lifecycle = lifecycle = Lifecycle()
+        m.submodules.heartbeat = heartbeat = Heartbeat()
+        m.submodules.cpu_heartbeat = cpu_heartbeat = Heartbeat()
+        m.d.comb += [
+            lines.estop_closed.eq(self.estop_closed),
+            lines.ready.eq(self.ready),
+            lines.gain.eq(self.gain),
+            lines.tick.eq(self.tick),
         ]
 
-        # z is compared in half LSB, where rounding half up turns into a plain comparison.
-        z_half = self.z >> (POSITION_FRACTION_BITS - 1)
-        z_high_half, z_low_half = Signal(CODE.width + 2), Signal(CODE.width + 2)
-        z_above, z_below = Signal(), Signal()
-        m.d.sync += [z_high_half.eq((bank.z_high << 1) + 1), z_low_half.eq((bank.z_low << 1) - 1)]
-        m.d.sync += [z_above.eq(z_half >= z_high_half.as_signed()), z_below.eq(z_half < z_low_half.as_signed())]
+        enable = Signal(CAUSES)
+        inject = lifecycle.inject
+        m.d.comb += enable.eq((bank.enable | ALWAYS) & present(self._straps))
 
-        age = Signal(31)  # cycles since the last heartbeat
-        heartbeat_old = Signal()
-        with m.If(bank.heartbeat_strobe):
-            m.d.sync += [age.eq(0), heartbeat_old.eq(0)]
-        with m.Else():
-            m.d.sync += heartbeat_old.eq(age >= bank.heartbeat_timeout)
-            with m.If(~age.all()):
-                m.d.sync += age.eq(age + 1)
+        # Parity of all locked registers, once a sample.
+        guards = [bank.guard, *(getattr(self, f"{name}_guard") for name in GUARDED)]
+        for guard in guards:
+            m.d.comb += [
+                guard.lock.eq(lifecycle.locked),
+                guard.check.eq(self.tick | inject[Cause.PARITY]),
+                guard.inject.eq(inject[Cause.PARITY]),
+            ]
 
-        estop_synchronised = Signal()
-        m.submodules.estop = FFSynchronizer(self.estop_ok, estop_synchronised, init=0)
-        estop = Signal(init=1)
-        m.d.sync += estop.eq(~estop_synchronised)
-
-        # The registered conditions. Current keeps its verdict until the next sample.
-        above, below, lost, overflow, host = Signal(), Signal(), Signal(), Signal(), Signal()
-        with m.If(self.sample.valid):
-            m.d.sync += [above.eq(self.sample.code > current_high), below.eq(self.sample.code < current_low)]
-        m.d.sync += [
-            lost.eq(self.sample_lost),
-            overflow.eq(self.position_overflow),
-            host.eq(bank.command_strobe & (bank.command == InterlockCommand.TRIP)),
-        ]
-        by_cause = {
-            Cause.CURRENT_HIGH: above,
-            Cause.CURRENT_LOW: below,
-            Cause.Z_HIGH: z_above,
-            Cause.Z_LOW: z_below,
-            Cause.HEARTBEAT: heartbeat_old,
-            Cause.ESTOP: estop,
-            Cause.SAMPLE_LOST: lost,
-            Cause.POSITION_OVERFLOW: overflow,
-            Cause.HOST: host,
+        # Verdicts that are made here: each a register.
+        own = {cause: Signal(name=cause.name.lower(), init=cause is Cause.ESTOP) for cause in Cause}
+        trip_commanded = bank.command_strobe & (bank.command == InterlockCommand.TRIP)
+        event = self.event & (self.event_class == bank.event_class)
+        not_ready = (~lines.ready_seen | inject[Cause.READY].replicate(2)) & bank.ready_required
+        conditions = {
+            Cause.SAMPLE_LOST: self.sample_lost | lines.clock_lost,
+            Cause.ESTOP: ~lines.estop_seen,
+            Cause.READY: not_ready.any(),
+            Cause.GAIN: lines.gain_seen != bank.gain_expected,
+            Cause.POSITION_OVERFLOW: self.position_overflow,
+            Cause.UNDERFLOW: self.underflow,
+            Cause.PARITY: Cat(guard.error for guard in guards).any(),
+            Cause.EVENT: event,
+            Cause.HOST: trip_commanded,
         }
-        live = Signal(len(Cause))
-        violated = Signal()
-        m.d.comb += [live.eq(Cat(by_cause[cause] for cause in Cause)), violated.eq(live.any())]
-        m.d.comb += [self.armed.eq(state == InterlockState.ARMED), self.safe.eq(~self.armed | violated)]
-        m.d.sync += self.live.eq(~self.safe)
+        for cause, violated in conditions.items():
+            # Parity and the ready lines are injected further up, for a comparison stands before them.
+            forced = Const(0) if cause in (Cause.PARITY, Cause.READY) else inject[cause]
+            m.d.sync += own[cause].eq((violated | forced) & enable[cause])
+        for cause, heart, beat, timeout in (
+            (Cause.HEARTBEAT, heartbeat, bank.heartbeat_strobe, bank.heartbeat_timeout),
+            (Cause.CPU_HEARTBEAT, cpu_heartbeat, bank.cpu_heartbeat_strobe, bank.cpu_heartbeat_timeout),
+        ):
+            m.d.comb += [
+                heart.beat.eq(beat),
+                heart.timeout.eq(timeout),
+                heart.inject.eq(inject[cause]),
+                heart.enable.eq(enable[cause]),
+                own[cause].eq(heart.old),
+            ]
 
-        # What was measured against what, one cycle behind the registered conditions: the cause is encoded first.
-        sample_late = Signal(CODE)
-        z_late, z_later = Signal(signed(CODE.width + 1)), Signal(signed(CODE.width + 1))  # rounding may pass the rail by one
-        high_late, low_late = Signal(CODE), Signal(CODE)
-        age_late, age_later = Signal(31), Signal(31)
-        with m.If(self.sample.valid):
-            m.d.sync += [sample_late.eq(self.sample.code), high_late.eq(current_high), low_late.eq(current_low)]
-        m.d.sync += [
-            z_late.eq((self.z + (1 << (POSITION_FRACTION_BITS - 1))) >> POSITION_FRACTION_BITS),
-            z_later.eq(z_late),
-            age_late.eq(age),
-            age_later.eq(age_late),
+        judged = dict(own)
+        for name, causes in JUDGES.items():
+            port = getattr(self, f"{name}_conditions")
+            m.d.comb += [
+                port.enable.eq(Cat(enable[cause] for cause in causes)),
+                port.inject.eq(Cat(inject[cause] for cause in causes)),
+                port.latch.eq(lifecycle.latch),
+                port.cause.eq(lifecycle.first_cause),
+            ]
+            judged |= {cause: port.verdict[index] for index, cause in enumerate(causes)}
+        verdict = Signal(CAUSES)
+        m.d.comb += [
+            verdict.eq(Cat(judged[cause] for cause in Cause)),
+            lifecycle.verdict.eq(verdict),
+            lifecycle.tested.eq(enable),
+            lifecycle.commissioned.eq(
+                (bank.commissioned[:3] == int(self._straps & STRAPS_COMMISSIONED)) & (bank.commissioned[3:] != 0)
+            ),
+            lifecycle.flags_set.eq(bank.trip_flags.any()),
+            lifecycle.command.eq(bank.command),
+            lifecycle.command_valid.eq(bank.command_strobe),
+            lifecycle.tick.eq(self.tick),
+            self.safe.eq(lifecycle.safe),
+            self.state.eq(lifecycle.state),
         ]
+        m.d.sync += self.live.eq(~lifecycle.safe)
 
-        tripping = Signal()
-        timed = Signal(init=1)
+        # What was measured against what: kept by the judge in the cycle of ``latch``, gathered one cycle later.
+        gather = Signal()
         trip_time = Signal(TIME)
-        trips = Signal(32)
-        m.d.comb += tripping.eq(self.armed & violated)
-        with m.Switch(state):
-            with m.Case(InterlockState.DISARMED):
-                with m.If(bank.command_strobe & (bank.command == InterlockCommand.ARM) & ~violated & ~bank.trip_flags.any()):
-                    m.d.sync += state.eq(InterlockState.ARMED)
-            with m.Case(InterlockState.ARMED):
-                with m.If(violated):
-                    m.d.sync += [state.eq(InterlockState.TRIPPED), timed.eq(0), trips.eq(trips + 1)]
-                with m.Elif(bank.command_strobe & (bank.command == InterlockCommand.DISARM)):
-                    m.d.sync += state.eq(InterlockState.DISARMED)
-            with m.Case(InterlockState.TRIPPED):
-                with m.If(bank.command_strobe & (bank.command == InterlockCommand.ACK) & ~bank.trip_flags.any() & ~violated):
-                    m.d.sync += state.eq(InterlockState.DISARMED)
-            with m.Default():  # no such state: safe, and only an acknowledge leads out
-                m.d.sync += state.eq(InterlockState.TRIPPED)
-        first_cause = Signal(5, init=NO_CAUSE)
         trip_value, trip_limit = Signal(32), Signal(32)
-        with m.If(tripping):
-            for cause in reversed(Cause):
-                with m.If(by_cause[cause]):
-                    m.d.sync += first_cause.eq(cause)
-        measured = {
-            Cause.CURRENT_HIGH: (sample_late, high_late),
-            Cause.CURRENT_LOW: (sample_late, low_late),
-            Cause.Z_HIGH: (z_later, bank.z_high),
-            Cause.Z_LOW: (z_later, bank.z_low),
-            Cause.HEARTBEAT: (age_later, bank.heartbeat_timeout),
-        }
-        with m.If(~timed):  # the cycle after the decision, in which the gate is safe
-            m.d.sync += [trip_time.eq(self.time), timed.eq(1), trip_value.eq(0), trip_limit.eq(0)]
-            with m.Switch(first_cause):
-                for cause, (value, limit) in measured.items():
+        m.d.sync += gather.eq(lifecycle.latch)
+        ports = [getattr(self, f"{name}_conditions") for name in JUDGES]
+        with m.If(lifecycle.latch):  # the cycle in which the gate is safe
+            m.d.sync += [trip_time.eq(self.time), trip_value.eq(0), trip_limit.eq(0)]
+            with m.Switch(lifecycle.first_cause):
+                for cause, value, limit in (
+                    (Cause.HEARTBEAT, heartbeat.age_late, bank.heartbeat_timeout),
+                    (Cause.CPU_HEARTBEAT, cpu_heartbeat.age_late, bank.cpu_heartbeat_timeout),
+                    (Cause.READY, lines.ready_seen, bank.ready_required),
+                    (Cause.GAIN, lines.gain_seen, bank.gain_expected),
+                    (Cause.EVENT, bank.event_class, bank.event_class),
+                ):
                     with m.Case(cause):
                         m.d.sync += [trip_value.eq(value), trip_limit.eq(limit)]
+        with m.If(gather):
+            value, limit = trip_value, trip_limit
+            for port in ports:
+                value, limit = value | port.value, limit | port.limit
+            m.d.sync += [trip_value.eq(value), trip_limit.eq(limit)]
+
+        # Reactions follow every cause since the trip. With a tip each trip and each disarmed cycle withdraws.
+        tripped = lifecycle.state == InterlockState.TRIPPED
+        causes = lifecycle.causes
+        touching = Signal()  # contact at the trip
+        with m.If(lifecycle.latch):
+            m.d.sync += touching.eq(self.contact)
+        with m.Elif(~tripped):
+            m.d.sync += touching.eq(0)
+        tip = Const(1) if Strap.TIP in self._straps else Const(0)
+        motor = Const(1) if Strap.MOTOR in self._straps else Const(0)
+        m.d.sync += [
+            self.reaction.retract.eq((tripped & (causes & bank.react_retract).any()) | tip),
+            self.reaction.bias_ramp.eq(tripped & (causes & (bank.react_bias_ramp | bank.react_bias_contact)).any()),
+            self.reaction.bias_zero.eq(tripped & (causes & bank.react_bias_contact).any() & touching),
+            self.reaction.trigger.eq(tripped & (causes & bank.react_trigger).any()),
+            self.reaction.retreat.eq(tripped & (causes & bank.react_retreat).any() & motor),
+        ]
+
         m.d.comb += [
-            bank.trip_flags_set.eq(Mux(tripping | (state == InterlockState.TRIPPED), live, 0)),
-            bank.state.eq(state),
-            bank.live.eq(live),
-            bank.first_cause.eq(first_cause),
+            bank.trip_flags_set.eq((verdict & (lifecycle.tripping | tripped).replicate(CAUSES))),
+            bank.state.eq(lifecycle.state),
+            bank.live.eq(verdict),
+            bank.first_cause.eq(lifecycle.first_cause),
             bank.trip_time.eq(trip_time),
             bank.trip_value.eq(trip_value),
             bank.trip_limit.eq(trip_limit),
-            bank.trips.eq(trips),
-            self.state.eq(state),
+            bank.trips.eq(lifecycle.trips),
+            bank.present.eq(present(self._straps)),
+            bank.straps.eq(int(self._straps)),
+            bank.arming_result.eq(lifecycle.result),
+            bank.arming_cause.eq(lifecycle.result_cause),
+            bank.estop_closed.eq(lines.estop_seen),
+            bank.ready.eq(lines.ready_seen),
+            bank.gain.eq(lines.gain_seen),
         ]
+        assert NO_CAUSE >= CAUSES
         return m

@@ -1,13 +1,15 @@
-"""Black box: a ring of the last samples, frozen by a trip."""
+"""Black box: a ring of the last samples and a longer, decimated one, frozen by a trip."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.blocks import recorder
 from reflexarc.contract.blocks.interlock import InterlockState
 from reflexarc.contract.blocks.recorder import (
     DEPTH,
+    LONG_DEPTH,
+    LONG_POST_TRIGGER,
     POST_TRIGGER,
     STATE_BLANK_BIT,
     STATE_HOLD_BIT,
@@ -15,21 +17,82 @@ from reflexarc.contract.blocks.recorder import (
     STATE_PULSE_BIT,
     STATE_SCAN_SHIFT,
     RecorderState,
+    Ring,
 )
 from reflexarc.contract.blocks.scan import ScanState
-from reflexarc_hw.blocks.gate import OUTPUTS
+from reflexarc.contract.blocks.signals import CURRENT, MONITOR
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
-from reflexarc_hw.lib.formats import CODE, SAMPLE
+from reflexarc_hw.lib.formats import CODE, OUTPUTS, SAMPLES
 from reflexarc_hw.lib.memory import Ram
 
-ENTRY = data.StructLayout({"current": CODE, "dac": OUTPUTS, "flags": 8})
+ENTRY = data.StructLayout({"current": CODE, "monitor": CODE, "dac": OUTPUTS, "flags": 8})
+LONG_ENTRY = data.StructLayout({"entry": ENTRY, "current_low": CODE, "current_high": CODE})
+
+
+class TriggeredRing(wiring.Component):
+    """A ring of entries; from ``tripped`` on ``post_trigger`` more are written, then none until ``release`` without ``tripped``.
+
+    Index 0 is the oldest entry; ``read`` follows ``index`` after 3 cycles.
+    """
+
+    def __init__(self, layout: data.Layout, depth: int, post_trigger: int) -> None:
+        self._layout, self._depth, self._post_trigger = layout, depth, post_trigger
+        count = range(depth + 1)
+        super().__init__(
+            {
+                "entry": In(layout),
+                "valid": In(1),
+                "tripped": In(1),
+                "release": In(1),
+                "index": In(range(depth)),
+                "state": Out(RecorderState),
+                "entries": Out(count),
+                "after_trip": Out(count),
+                "read": Out(layout),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.ring = ring = Ram(self._layout, self._depth)
+        position = Signal(range(self._depth))  # next entry
+        full, write = Signal(), Signal()
+        m.d.comb += [
+            write.eq(self.valid & (self.state != RecorderState.FROZEN)),
+            ring.write_enable.eq(write),
+            ring.write_address.eq(position),
+            ring.write_data.eq(self.entry),
+        ]
+        with m.If(write):
+            m.d.sync += position.eq(position + 1)
+            with m.If(position == self._depth - 1):
+                m.d.sync += full.eq(1)
+        with m.Switch(self.state):
+            with m.Case(RecorderState.RUNNING):
+                with m.If(self.tripped):
+                    m.d.sync += [self.state.eq(RecorderState.TRIGGERED), self.after_trip.eq(write)]
+            with m.Case(RecorderState.TRIGGERED):
+                with m.If(write):
+                    m.d.sync += self.after_trip.eq(self.after_trip + 1)
+                    with m.If(self.after_trip == self._post_trigger - 1):
+                        m.d.sync += self.state.eq(RecorderState.FROZEN)
+            with m.Case(RecorderState.FROZEN):
+                with m.If(self.release & ~self.tripped):
+                    m.d.sync += [self.state.eq(RecorderState.RUNNING), position.eq(0), full.eq(0)]
+        m.d.sync += ring.read_address.eq(Mux(full, position, 0) + self.index)
+        m.d.comb += [self.entries.eq(Mux(full, self._depth, position)), self.read.eq(ring.read_data)]
+        return m
 
 
 class Recorder(wiring.Component):
-    """Writes an entry with each sample; from a trip on ``POST_TRIGGER`` more, then none until it is released."""
+    """Writes an entry with each sample, and one each ``decimation`` samples into the long ring, with the extremes of the current between.
+
+    The state that is shown is of both rings: frozen once both are. The host may be gone meanwhile; nothing here needs it.
+    """
 
     bus: In(BankSignature())
-    sample: In(SAMPLE)
+    samples: In(SAMPLES)
+    tick: In(1)
     dac: In(OUTPUTS)
     interlock_state: In(InterlockState)
     scan_state: In(ScanState)
@@ -40,12 +103,10 @@ class Recorder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bank = attach_bank(m, self, recorder.BLOCK)
-        m.submodules.ring = ring = Ram(ENTRY, DEPTH)
-        state = Signal(RecorderState)
-        position = Signal(range(DEPTH))  # next entry
-        full = Signal()
-        after = Signal(range(DEPTH + 1))
+        m.submodules.short = short = TriggeredRing(ENTRY, DEPTH, POST_TRIGGER)
+        m.submodules.long = long = TriggeredRing(LONG_ENTRY, LONG_DEPTH, LONG_POST_TRIGGER)
 
+        # What is recorded stands in a register first: it comes from all over the core.
         entry = Signal(ENTRY)
         flags = (
             Cat(self.interlock_state).shift_left(STATE_INTERLOCK_SHIFT)
@@ -54,47 +115,59 @@ class Recorder(wiring.Component):
             | self.pulse.shift_left(STATE_PULSE_BIT)
             | self.blank.shift_left(STATE_BLANK_BIT)
         )
-        # What is recorded stands in a register first: it comes from all over the core.
         valid, tripped = Signal(), Signal()
-        with m.If(self.sample.valid):
-            m.d.sync += [entry.current.eq(self.sample.code), entry.dac.eq(self.dac), entry.flags.eq(flags)]
-        m.d.sync += [valid.eq(self.sample.valid), tripped.eq(self.interlock_state == InterlockState.TRIPPED)]
-        write = Signal()
+        current = self.samples[CURRENT].code
+        low, high = Signal(CODE), Signal(CODE)
+        fresh = Signal(init=1)  # no sample since the last long entry
+        counted = Signal(20)
+        long_valid = Signal()
+        m.d.sync += [valid.eq(self.tick), tripped.eq(self.interlock_state == InterlockState.TRIPPED), long_valid.eq(0)]
+        with m.If(self.tick):
+            m.d.sync += [
+                entry.current.eq(current),
+                entry.monitor.eq(self.samples[MONITOR].code),
+                entry.dac.eq(self.dac),
+                entry.flags.eq(flags),
+                low.eq(Mux(fresh | (current < low), current, low)),
+                high.eq(Mux(fresh | (current > high), current, high)),
+                fresh.eq(0),
+                counted.eq(counted + 1),
+            ]
+            with m.If(counted + 1 >= bank.decimation):
+                m.d.sync += [counted.eq(0), long_valid.eq(1), fresh.eq(1)]
         m.d.comb += [
-            write.eq(valid & (state != RecorderState.FROZEN)),
-            ring.write_enable.eq(write),
-            ring.write_address.eq(position),
-            ring.write_data.eq(entry),
+            short.entry.eq(entry),
+            short.valid.eq(valid),
+            long.entry.entry.eq(entry),
+            long.entry.current_low.eq(low),
+            long.entry.current_high.eq(high),
+            long.valid.eq(long_valid),
         ]
-        with m.If(write):
-            m.d.sync += position.eq(position + 1)
-            with m.If(position == DEPTH - 1):
-                m.d.sync += full.eq(1)
+        for ring in (short, long):
+            m.d.comb += [
+                ring.tripped.eq(tripped),
+                ring.release.eq(bank.release_strobe & (bank.state == RecorderState.FROZEN)),
+                ring.index.eq(bank.index),
+            ]
 
-        with m.Switch(state):
-            with m.Case(RecorderState.RUNNING):
-                with m.If(tripped):
-                    m.d.sync += [state.eq(RecorderState.TRIGGERED), after.eq(write)]
-            with m.Case(RecorderState.TRIGGERED):
-                with m.If(write):
-                    m.d.sync += after.eq(after + 1)
-                    with m.If(after == POST_TRIGGER - 1):
-                        m.d.sync += state.eq(RecorderState.FROZEN)
-            with m.Case(RecorderState.FROZEN):
-                with m.If(bank.release_strobe & ~tripped):
-                    m.d.sync += [state.eq(RecorderState.RUNNING), position.eq(0), full.eq(0)]
-
-        read = data.View(ENTRY, ring.read_data)
-        m.d.sync += ring.read_address.eq(Mux(full, position, 0) + bank.index)
+        chosen = bank.ring == Ring.LONG
+        read = Signal(ENTRY)
         m.d.comb += [
-            bank.state.eq(state),
-            bank.entries.eq(Mux(full, DEPTH, position)),
-            bank.after_trip.eq(after),
+            read.eq(Mux(chosen, long.read.entry, short.read)),
+            bank.state.eq(RecorderState.TRIGGERED),
+            bank.entries.eq(Mux(chosen, long.entries, short.entries)),
+            bank.after_trip.eq(Mux(chosen, long.after_trip, short.after_trip)),
             bank.current.eq(read.current),
+            bank.monitor.eq(read.monitor),
             bank.x.eq(read.dac.x),
             bank.y.eq(read.dac.y),
             bank.z.eq(read.dac.z),
             bank.bias.eq(read.dac.bias),
             bank.flags.eq(read.flags),
+            bank.current_low.eq(Mux(chosen, long.read.current_low, read.current)),
+            bank.current_high.eq(Mux(chosen, long.read.current_high, read.current)),
         ]
+        for state in (RecorderState.RUNNING, RecorderState.FROZEN):
+            with m.If((short.state == state) & (long.state == state)):
+                m.d.comb += bank.state.eq(state)
         return m

@@ -23,8 +23,8 @@ class Scan(wiring.Component):
     """Moves x and y, and says of each sample which pixel it belongs to.
 
     All motion happens in the cycle of ``tick`` (sample valid); a tick with ``pause`` high does not count. Runs only while ``live``:
-    without it the raster ends at once and the position holds. ``marker`` belongs to the sample of the present tick; ``aborted``
-    strobes when a raster ends before its last pixel; ``overflow`` is high while a position is outside Q20.12 (the interlock trips on it).
+    without it the raster ends at once and the position holds. ``marker`` belongs to the sample of the present tick; ``frame_start``
+    strobes when a raster begins, ``aborted`` when it ends before its last pixel; ``overflow`` is high while a position is outside Q20.12 (the interlock trips on it).
     """
 
     bus: In(BankSignature())
@@ -37,6 +37,7 @@ class Scan(wiring.Component):
     state: Out(ScanState)
     pixels: Out(16)  # as configured, for the blocks that follow the markers
     pixel_samples: Out(24)
+    frame_start: Out(1)
     aborted: Out(1)
     overflow: Out(1)
 
@@ -202,6 +203,7 @@ class Scan(wiring.Component):
             with m.Switch(bank.command):
                 with m.Case(ScanCommand.START):
                     m.d.sync += [line.eq(0), start_x.eq(x), start_y.eq(y), state.eq(ScanState.READY)]
+                    m.d.comb += self.frame_start.eq(1)
                 with m.Case(ScanCommand.MOVE):
                     m.d.sync += state.eq(ScanState.MOVING)
 

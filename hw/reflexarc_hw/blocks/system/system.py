@@ -1,12 +1,12 @@
 """Time base: conversions, samples, DAC frames, identity."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.blocks import system
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
-from reflexarc_hw.lib.formats import SAMPLE, TIME
+from reflexarc_hw.lib.formats import SAMPLES, TIME
 
 # Cycle of a sample period in which a DAC frame begins. A sample that comes at latest 3 cycles before the end of its period reaches the gate
 # 14 cycles later, in cycle 11 of the next period (feedback with logarithm, the longest path), so the frame carries it.
@@ -20,12 +20,13 @@ class System(wiring.Component):
     """Asks for a conversion each ``cycles_per_sample`` cycles and a DAC frame each second one, registers samples and counts time.
 
     ``adc`` is registered once, and that register is what ``sample valid`` means everywhere. ``sample_lost`` is high from a conversion that
-    finds that the one before it brought no sample, until a sample comes; a sample later than the period's last cycle but one counts as lost.
+    finds that one of the ``channels`` in use brought no sample for the one before, until that sample comes; a sample later than the period's
+    last cycle but one counts as lost.
     ``tick`` strobes once a period, with the sample or, where it was lost, with the next conversion: what must go on without a converter
     (the withdrawal, the record of it) counts ticks.
     """
 
-    def __init__(self, cycles_per_sample: int, sample_period_ps: int, fingerprint: int):
+    def __init__(self, cycles_per_sample: int, sample_period_ps: int, fingerprint: int, channels: int = 1):
         if cycles_per_sample < CYCLES_PER_SAMPLE_MIN:
             raise ValueError(
                 f"{cycles_per_sample} cycles a sample: the path from sample to DAC frame needs at least {CYCLES_PER_SAMPLE_MIN}"
@@ -35,13 +36,14 @@ class System(wiring.Component):
         self._cycles_per_sample = cycles_per_sample
         self._sample_period_ps = sample_period_ps
         self._fingerprint = fingerprint
+        self._channels = channels
         super().__init__(
             {
                 "bus": In(BankSignature()),
-                "adc": In(SAMPLE),
+                "adc": In(SAMPLES),
                 "convert": Out(1),
                 "frame": Out(1),
-                "sample": Out(SAMPLE),
+                "samples": Out(SAMPLES),
                 "sample_lost": Out(1),
                 "tick": Out(1),
                 "time": Out(TIME),
@@ -55,28 +57,28 @@ class System(wiring.Component):
         phase = Signal(range(self._cycles_per_sample))
         odd = Signal()  # the second period of a DAC frame's two
         started = Signal()  # a conversion was asked for
-        seen = Signal()  # its sample came
-        lost_now, lost = Signal(), Signal()
-        samples = Signal(64)
+        seen, lost_now, lost = Signal(self._channels), Signal(self._channels), Signal(self._channels)  # a bit a converter
+        valid = Cat(self.samples[index].valid for index in range(self._channels))
+        count = Signal(64)
 
-        m.d.sync += [self.time.eq(self.time + 1), phase.eq(phase + 1), self.sample.eq(self.adc)]
+        m.d.sync += [self.time.eq(self.time + 1), phase.eq(phase + 1), self.samples.eq(self.adc)]
         with m.If(phase == last):
             m.d.sync += [phase.eq(0), odd.eq(~odd)]
         m.d.comb += [
             self.convert.eq(phase == 0),
             self.frame.eq((phase == FRAME_PHASE) & odd),
-            lost_now.eq(self.convert & started & ~seen),
-            self.sample_lost.eq(lost_now | lost),
-            self.tick.eq(self.sample.valid | lost_now),
+            lost_now.eq(~seen & (self.convert & started).replicate(self._channels)),
+            self.sample_lost.eq((lost_now | lost).any()),
+            self.tick.eq(valid[0] | lost_now[0]),
         ]
-        with m.If(lost_now):
-            m.d.sync += lost.eq(1)
-        with m.Elif(self.sample.valid):
-            m.d.sync += lost.eq(0)
+        with m.If(lost_now.any() | valid.any()):
+            m.d.sync += lost.eq((lost & ~valid) | lost_now)
         with m.If(self.convert):
             m.d.sync += [started.eq(1), seen.eq(0)]
-        with m.If(self.sample.valid):
-            m.d.sync += [seen.eq(1), samples.eq(samples + 1)]
+        with m.If(valid.any()):
+            m.d.sync += seen.eq(Mux(self.convert, 0, seen) | valid)
+        with m.If(valid[0]):
+            m.d.sync += count.eq(count + 1)
 
         m.d.comb += [
             bank.magic.eq(system.MAGIC),
@@ -84,6 +86,6 @@ class System(wiring.Component):
             bank.cycles_per_sample.eq(self._cycles_per_sample),
             bank.sample_period.eq(self._sample_period_ps),
             bank.time.eq(self.time),
-            bank.samples.eq(samples),
+            bank.samples.eq(count),
         ]
         return m

@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.dose.dose import Dose
+
+__all__ = ["Dose"]

@@ -1,0 +1,155 @@
+"""Dose of the beam, pulses and charge of the tip."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from reflexarc.contract.blocks import dose
+from reflexarc.contract.blocks.dose import (
+    CHARGE_BITS,
+    ELECTRON_FRACTION_BITS,
+    LARGE_DOSE_BITS,
+    MONITOR_GAIN_SHIFT,
+    DoseCommand,
+)
+from reflexarc.contract.blocks.interlock import DOSE_CAUSES, Cause
+from reflexarc.contract.blocks.signals import CURRENT, MONITOR
+from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
+from reflexarc_hw.lib.conditions import ConditionSignature, measured, tighter
+from reflexarc_hw.lib.formats import OUTPUTS, SAMPLES
+
+# Samples that belong to a pulse may come so many samples after its end: they were taken while it lasted.
+SAMPLES_AFTER_PULSE = 2
+DOSE_BITS = 64  # Q44.20 electrons; a count that reaches 2**43 electrons stays there
+
+
+class Dose(wiring.Component):
+    """Counts what the outputs did, whatever host, scan and streams do.
+
+    The beam counts as open while ``blank`` is low and for ``blanker_delay`` cycles after; each such cycle adds the beam current to the
+    doses of pixel, frame and, while the driven position lies in it, region. A cycle is in the count the cycle after (the region's: two
+    after), rounded up never down: the beam current is the greater of ``beam_rate`` and what the monitor last measured.
+
+    ``pulse`` is high while the driven bias is a pulse's. Its charge is the sum of the current's magnitude over its samples.
+
+    Verdicts follow the counts by at most 6 cycles.
+    """
+
+    bus: In(BankSignature())
+    guard: In(GuardSignature())
+    conditions: In(ConditionSignature(len(DOSE_CAUSES)))
+    samples: In(SAMPLES)
+    blank: In(1)  # as driven
+    dac: In(OUTPUTS)
+    pulse: In(1)
+    pixel_start: In(1)
+    frame_start: In(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        bank = attach_bank(m, self, dose.BLOCK)
+        place = {cause: index for index, cause in enumerate(DOSE_CAUSES)}
+        enable = {cause: self.conditions.enable[index] for cause, index in place.items()}
+        inject = {cause: self.conditions.inject[index] for cause, index in place.items()}
+        verdict = {cause: Signal(name=cause.name.lower()) for cause in DOSE_CAUSES}
+        m.d.comb += self.conditions.verdict.eq(Cat(verdict[cause] for cause in DOSE_CAUSES))
+        beat = Signal(2)
+        m.d.sync += beat.eq(beat + 1)
+
+        # Beam current: two registers, for the product.
+        monitor = self.samples[MONITOR]
+        product = Signal(38)
+        rate = Signal(32)  # Q12.20, electrons a cycle
+        code = Signal(20)
+        multiply, multiplied = Signal(), Signal()
+        m.d.sync += [multiply.eq(monitor.valid), multiplied.eq(multiply)]
+        with m.If(monitor.valid):
+            m.d.sync += code.eq(Mux(monitor.code < 0, 0, monitor.code))
+        with m.If(multiply):
+            m.d.sync += product.eq(code * bank.monitor_gain)
+        found = product >> MONITOR_GAIN_SHIFT
+        with m.If(multiplied | (beat == 0)):
+            m.d.sync += rate.eq(Mux(found > bank.beam_rate, found, bank.beam_rate))
+        m.d.comb += bank.beam.eq(rate)
+
+        closing = Signal(16)  # cycles for which the beam is still open
+        open_ = Signal()
+        m.d.comb += open_.eq(~self.blank | (closing != 0))
+        with m.If(~self.blank):
+            m.d.sync += closing.eq(bank.blanker_delay)
+        with m.Elif(closing != 0):
+            m.d.sync += closing.eq(closing - 1)
+        open_late, inside = Signal(), Signal()
+        rate_late = Signal(32)
+        open_time = Signal(64)
+        m.d.sync += open_late.eq(open_)
+        with m.If(open_):
+            m.d.sync += [
+                open_time.eq(open_time + 1),
+                rate_late.eq(rate),
+                inside.eq(
+                    (self.dac.x >= bank.region_x_low)
+                    & (self.dac.x <= bank.region_x_high)
+                    & (self.dac.y >= bank.region_y_low)
+                    & (self.dac.y <= bank.region_y_high)
+                ),
+            ]
+
+        counts = {cause: Signal(DOSE_BITS, name=f"{cause.name.lower()}_count") for cause in DOSE_CAUSES[:3]}
+        pixel, region, frame = counts[Cause.DOSE_PIXEL], counts[Cause.DOSE_REGION], counts[Cause.DOSE_FRAME]
+        reset_region = bank.command_strobe & (bank.command == DoseCommand.RESET_REGION)
+        reset_tip = bank.command_strobe & (bank.command == DoseCommand.RESET_TIP)
+        for count, begins in ((pixel, self.pixel_start), (frame, self.frame_start)):
+            with m.If(open_ & (begins | ~count[-1])):
+                m.d.sync += count.eq(Mux(begins, 0, count) + rate)  # the cycle in which it begins belongs to it
+            with m.Elif(begins):
+                m.d.sync += count.eq(0)
+        with m.If(reset_region):
+            m.d.sync += region.eq(0)
+        with m.Elif(open_late & inside & ~region[-1]):
+            m.d.sync += region.eq(region + rate_late)
+
+        pulses, charge = Signal(32), Signal(64)
+        was_pulse = Signal()
+        samples_left = Signal(range(SAMPLES_AFTER_PULSE + 1))
+        current = self.samples[CURRENT]
+        magnitude = Signal(20)
+        m.d.comb += magnitude.eq(Mux(current.code < 0, -current.code, current.code))
+        m.d.sync += was_pulse.eq(self.pulse)
+        with m.If(reset_tip):
+            m.d.sync += [pulses.eq(0), charge.eq(0)]
+        with m.Elif(self.pulse & ~was_pulse & ~pulses.all()):
+            m.d.sync += pulses.eq(pulses + 1)
+        with m.If(self.pulse):
+            m.d.sync += samples_left.eq(SAMPLES_AFTER_PULSE)
+        with m.Elif(current.valid & (samples_left != 0)):
+            m.d.sync += samples_left.eq(samples_left - 1)
+        with m.If(current.valid & (self.pulse | (samples_left != 0))):
+            m.d.sync += charge.eq(charge + magnitude)
+
+        shown = {
+            Cause.DOSE_PIXEL: (pixel >> ELECTRON_FRACTION_BITS, "pixel_limit"),
+            Cause.DOSE_REGION: (region >> (ELECTRON_FRACTION_BITS + LARGE_DOSE_BITS), "region_limit"),
+            Cause.DOSE_FRAME: (frame >> (ELECTRON_FRACTION_BITS + LARGE_DOSE_BITS), "frame_limit"),
+            Cause.PULSES: (pulses, "pulses_limit"),
+            Cause.CHARGE: (charge >> CHARGE_BITS, "charge_limit"),
+        }
+        pairs = {}
+        for cause, (count, name) in shown.items():
+            limit = Signal(32, name=f"{cause.name.lower()}_limit")
+            with m.If(beat == 0):
+                m.d.sync += limit.eq(tighter(m, getattr(bank, name), getattr(bank, f"soft_{name}"), least=False))
+            with m.If((beat == 2) | inject[cause]):
+                seen = Mux(inject[cause], 1 << DOSE_BITS, count)
+                m.d.sync += verdict[cause].eq((seen > limit) & enable[cause])
+            pairs[cause] = (count[:32].as_signed(), limit.as_signed())
+        measured(m, self.conditions, pairs)
+        m.d.comb += [
+            bank.pixel_dose.eq(pixel),
+            bank.region_dose.eq(region),
+            bank.frame_dose.eq(frame),
+            bank.open_time.eq(open_time),
+            bank.pulses.eq(pulses),
+            bank.charge.eq(charge),
+        ]
+        return m

@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.envelope.envelope import Envelope
+
+__all__ = ["Envelope"]

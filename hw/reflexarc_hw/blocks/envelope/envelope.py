@@ -1,0 +1,182 @@
+"""Conditions on what is about to be driven."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from reflexarc.contract.blocks import envelope
+from reflexarc.contract.blocks.envelope import KEEP_OUT_EDGES, KEEP_OUTS, keep_out
+from reflexarc.contract.blocks.interlock import ENVELOPE_CAUSES, Cause
+from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
+from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
+from reflexarc_hw.lib.conditions import ConditionSignature, measured, tighter
+from reflexarc_hw.lib.formats import CODE, POSITION
+
+ROUNDED = signed(CODE.width + 1)  # rounding may pass the rail by one
+OPERAND = signed(CODE.width + 2)  # a rounded position, or with injection a value that no limit reaches
+BEYOND = (1 << (OPERAND.width - 1)) - 1
+VELOCITY_BOUND = signed(POSITION.width + 2)
+
+# Cycles from a position at this block to its verdict; the gate holds each back until then, so that what is violated is never driven.
+XY_CYCLES = 3
+Z_CYCLES = 1
+
+
+def rounded_half(position):
+    """Q20.12 in half LSB, rounded down: half-up rounding to a code turns into a plain comparison with it."""
+    return position >> (POSITION_FRACTION_BITS - 1)
+
+
+class Envelope(wiring.Component):
+    """Box, keep-out rectangles, change of z and least bias, each on the request that the gate will drive.
+
+    z and bias: verdict one cycle after the request. x and y: three (rounding, comparisons, and/or); the gate delays x and y by as many.
+    The change of z is measured from the z that stood at the last ``tick``, and counts while ``live``. The limits in force are registers,
+    made anew each 4 cycles: the tighter of hard and soft.
+    """
+
+    bus: In(BankSignature())
+    guard: In(GuardSignature())
+    conditions: In(ConditionSignature(len(ENVELOPE_CAUSES)))
+    x: In(POSITION)  # Q20.12, DAC LSB, as are y and z
+    y: In(POSITION)
+    z: In(POSITION)
+    bias: In(CODE)
+    engaged: In(1)  # feedback drives z
+    live: In(1)
+    tick: In(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        bank = attach_bank(m, self, envelope.BLOCK)
+        place = {cause: index for index, cause in enumerate(ENVELOPE_CAUSES)}
+        enable = {cause: self.conditions.enable[index] for cause, index in place.items()}
+        inject = {cause: self.conditions.inject[index] for cause, index in place.items()}
+        verdict = {cause: Signal(name=cause.name.lower()) for cause in ENVELOPE_CAUSES}
+        m.d.comb += self.conditions.verdict.eq(Cat(verdict[cause] for cause in ENVELOPE_CAUSES))
+        beat = Signal(2)
+        m.d.sync += beat.eq(beat + 1)
+
+        # z: compared in half LSB, in the cycle in which the gate rounds it.
+        z_high, z_low = Signal(CODE), Signal(CODE)
+        z_high_half, z_low_half = Signal(OPERAND), Signal(OPERAND)
+        with m.If(beat == 0):
+            m.d.sync += [
+                z_high.eq(tighter(m, bank.z_high, bank.soft_z_high, least=False)),
+                z_low.eq(tighter(m, bank.z_low, bank.soft_z_low, least=True)),
+            ]
+        m.d.sync += [z_high_half.eq((z_high << 1) + 1), z_low_half.eq((z_low << 1) - 1)]
+        z_half = Signal(OPERAND)
+        m.d.comb += z_half.eq(rounded_half(self.z))
+        with m.If(inject[Cause.Z_HIGH]):
+            m.d.comb += z_half.eq(BEYOND)
+        with m.If(inject[Cause.Z_LOW]):
+            m.d.comb += z_half.eq(-BEYOND)
+        m.d.sync += [
+            verdict[Cause.Z_HIGH].eq((z_half >= z_high_half) & enable[Cause.Z_HIGH]),
+            verdict[Cause.Z_LOW].eq((z_half < z_low_half) & enable[Cause.Z_LOW]),
+        ]
+
+        # Change of z since the last tick. The bounds follow a tick by one cycle.
+        z_reference = Signal(POSITION)
+        velocity = Signal(32)  # Q20.12 a sample
+        rise_to, fall_to = Signal(VELOCITY_BOUND), Signal(VELOCITY_BOUND)
+        ticked = Signal()
+        m.d.sync += ticked.eq(self.tick | ~self.live)
+        with m.If(beat == 0):
+            m.d.sync += velocity.eq(tighter(m, bank.z_velocity, bank.soft_z_velocity, least=False))
+        with m.If(self.tick | ~self.live):
+            m.d.sync += z_reference.eq(self.z)
+        with m.If(ticked):
+            m.d.sync += [rise_to.eq(z_reference + Cat(velocity, Const(0, 1)).as_signed()), fall_to.eq(z_reference - velocity)]
+        z_moved = Signal(VELOCITY_BOUND)
+        m.d.comb += z_moved.eq(Mux(inject[Cause.Z_VELOCITY], (1 << (VELOCITY_BOUND.width - 1)) - 1, self.z))
+        m.d.sync += verdict[Cause.Z_VELOCITY].eq(
+            ((z_moved > rise_to) | (z_moved < fall_to)) & (self.live | inject[Cause.Z_VELOCITY]) & enable[Cause.Z_VELOCITY]
+        )
+
+        # Bias: within +-bias_min while feedback drives z, it would drive the tip in.
+        bias_min = Signal(19)
+        bias = Signal(CODE)
+        m.d.comb += bias.eq(Mux(inject[Cause.BIAS_LOW], 0, self.bias))
+        with m.If(beat == 0):
+            m.d.sync += bias_min.eq(tighter(m, bank.bias_min, bank.soft_bias_min, least=True))
+        low = (bias < Cat(bias_min, Const(0, 1)).as_signed()) & (bias > -Cat(bias_min, Const(0, 1)).as_signed())
+        # With injection a least bias of 0 must show as what it is: a condition that can't fire.
+        m.d.sync += verdict[Cause.BIAS_LOW].eq(low & (self.engaged | inject[Cause.BIAS_LOW]) & enable[Cause.BIAS_LOW])
+
+        # x and y, cycle 1: rounded.
+        x, y = Signal(ROUNDED), Signal(ROUNDED)
+        moved = Signal(init=1)
+        half = 1 << (POSITION_FRACTION_BITS - 1)
+        x_now, y_now = (self.x + half) >> POSITION_FRACTION_BITS, (self.y + half) >> POSITION_FRACTION_BITS
+        m.d.sync += [x.eq(x_now), y.eq(y_now), moved.eq((x_now != x) | (y_now != y))]
+        # Cycle 2: compared. The keep-outs sleep while nothing moves, which only the twin notices.
+        limits = {}
+        with m.If(beat == 0):
+            for axis in "xy":
+                for side in ("high", "low"):
+                    limits[axis, side] = Signal(CODE, name=f"{axis}_{side}")
+                    hard, soft = getattr(bank, f"{axis}_{side}"), getattr(bank, f"soft_{axis}_{side}")
+                    m.d.sync += limits[axis, side].eq(tighter(m, hard, soft, least=side == "low"))
+        outside = Signal(4)  # x high, x low, y high, y low
+        forced = inject[Cause.XY_RANGE]
+        m.d.sync += outside.eq(
+            Cat(
+                x > limits["x", "high"], (x < limits["x", "low"]) | forced, y > limits["y", "high"], (y < limits["y", "low"]),
+            )  # fmt: skip
+        )
+        beyond = Signal(KEEP_OUTS * len(KEEP_OUT_EDGES))  # 1: outside of that edge
+        with m.If(moved | (beat == 0) | inject[Cause.KEEP_OUT]):
+            for index in range(KEEP_OUTS):
+                edges = {edge: getattr(bank, keep_out(index, edge)) for edge in KEEP_OUT_EDGES}
+                # Injected: the rectangle's own corner, which lies within it unless it is inside out.
+                x_seen = Mux(inject[Cause.KEEP_OUT], edges["x_low"], x)
+                y_seen = Mux(inject[Cause.KEEP_OUT], edges["y_low"], y)
+                m.d.sync += beyond[4 * index : 4 * index + 4].eq(
+                    Cat(x_seen < edges["x_low"], x_seen > edges["x_high"], y_seen < edges["y_low"], y_seen > edges["y_high"])
+                )
+        # Cycle 3: and, or. With injection each enabled rectangle must fire.
+        inside = Signal(KEEP_OUTS)
+        hit = Signal(KEEP_OUTS)
+        silent = Signal()
+        m.d.comb += [
+            inside.eq(Cat(~beyond[4 * index : 4 * index + 4].any() for index in range(KEEP_OUTS)) & bank.keep_out_enable),
+            silent.eq((bank.keep_out_enable & ~inside).any() | ~bank.keep_out_enable.any()),
+        ]
+        m.d.sync += [
+            hit.eq(inside),
+            verdict[Cause.XY_RANGE].eq(outside.any() & enable[Cause.XY_RANGE]),
+            verdict[Cause.KEEP_OUT].eq(Mux(inject[Cause.KEEP_OUT], ~silent, inside.any()) & enable[Cause.KEEP_OUT]),
+        ]
+
+        # z may move in any cycle, so what was compared is kept for two; x and y move once a sample.
+        z_late, z_later = Signal(ROUNDED), Signal(ROUNDED)
+        change_late, change_later = Signal(signed(POSITION.width + 1)), Signal(signed(POSITION.width + 1))
+        outside_late = Signal(4)
+        m.d.sync += [
+            z_late.eq((self.z + half) >> POSITION_FRACTION_BITS),
+            z_later.eq(z_late),
+            outside_late.eq(outside),
+        ]
+        with m.If(self.live):
+            m.d.sync += [change_late.eq(self.z - z_reference), change_later.eq(change_late)]
+        measured(
+            m,
+            self.conditions,
+            {
+                Cause.XY_RANGE: (
+                    Mux(outside_late[:2].any(), x, y),
+                    Mux(
+                        outside_late[0], limits["x", "high"],
+                        Mux(outside_late[1], limits["x", "low"], Mux(outside_late[2], limits["y", "high"], limits["y", "low"])),
+                    ),
+                ),
+                Cause.Z_HIGH: (z_later, z_high),
+                Cause.Z_LOW: (z_later, z_low),
+                Cause.KEEP_OUT: (hit, bank.keep_out_enable),
+                Cause.Z_VELOCITY: (change_later, velocity.as_signed()),
+                Cause.BIAS_LOW: (self.bias, bias_min),
+            },
+        )  # fmt: skip
+        return m

@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.signals.signals import Signals
+
+__all__ = ["Signals"]

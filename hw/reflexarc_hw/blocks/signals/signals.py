@@ -1,0 +1,166 @@
+"""Conditions on the raw samples."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from reflexarc.contract.blocks import signals
+from reflexarc.contract.blocks.interlock import SIGNAL_CAUSES, Cause
+from reflexarc.contract.blocks.signals import CODE_MAX, CODE_MIN, CURRENT, MONITOR
+from reflexarc_hw.blocks.signals.oscillation import ERROR, Oscillation
+from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
+from reflexarc_hw.lib.conditions import ConditionSignature, measured, tighter
+from reflexarc_hw.lib.formats import CODE, SAMPLES
+
+OPERAND = signed(23)  # what a comparison sees: a code, or with injection a value that no limit reaches
+BEYOND = (1 << 22) - 1
+BOUND = signed(22)  # a code and a change of up to 2**20 either way
+REFRESH_CYCLES = 4  # a changed limit or pulse counts after at most so many and one cycle more
+
+
+class Signals(wiring.Component):
+    """Judges each raw sample in the cycle in which it is valid: window, slew and saturation stand in ``conditions.verdict`` one cycle
+    later, a repeated code two. A verdict holds until the next sample.
+
+    The limits in force are registers, made anew each ``REFRESH_CYCLES``: the tighter of hard and soft, or the pulse's while ``pulse`` is
+    high and for at most ``pulse_samples_max`` samples. The pulse's stand alone; soft limits do not count during a pulse. Samples are at
+    least 9 cycles apart, so that the bounds of the slew, last sample plus and minus the limit, are there in time.
+
+    ``contact`` is high while the last sample's magnitude is at or above ``contact_current``.
+    """
+
+    def __init__(self, monitor: bool) -> None:
+        self._monitor = monitor
+        super().__init__(
+            {
+                "bus": In(BankSignature()),
+                "guard": In(GuardSignature()),
+                "conditions": In(ConditionSignature(len(SIGNAL_CAUSES))),
+                "samples": In(SAMPLES),
+                "pulse": In(1),  # a pulse or its settling is under way
+                "error": In(ERROR),  # of the feedback, Q6.12
+                "error_valid": In(1),
+                "contact": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        bank = attach_bank(m, self, signals.BLOCK)
+        place = {cause: index for index, cause in enumerate(SIGNAL_CAUSES)}
+        enable = {cause: self.conditions.enable[index] for cause, index in place.items()}
+        inject = {cause: self.conditions.inject[index] for cause, index in place.items()}
+        verdict = {cause: Signal(name=cause.name.lower()) for cause in SIGNAL_CAUSES}
+        m.d.comb += self.conditions.verdict.eq(Cat(verdict[cause] for cause in SIGNAL_CAUSES))
+        beat = Signal(2)
+        m.d.sync += beat.eq(beat + 1)
+
+        pulse_samples = Signal(24)
+        pulse_limits = Signal()
+        with m.If(~self.pulse):
+            m.d.sync += [pulse_samples.eq(0), pulse_limits.eq(0)]
+        with m.Else():
+            m.d.sync += pulse_limits.eq(pulse_samples < bank.pulse_samples_max)
+            with m.If(self.samples[CURRENT].valid & (pulse_samples < bank.pulse_samples_max)):
+                m.d.sync += pulse_samples.eq(pulse_samples + 1)
+
+        current = self._channel(
+            m, "current", self.samples[CURRENT], beat,
+            high=Mux(pulse_limits, bank.pulse_current_high, tighter(m, bank.current_high, bank.soft_current_high, least=False)),
+            low=Mux(pulse_limits, bank.pulse_current_low, tighter(m, bank.current_low, bank.soft_current_low, least=True)),
+            slew=Mux(pulse_limits, bank.pulse_current_slew, tighter(m, bank.current_slew, bank.soft_current_slew, least=False)),
+            causes=(Cause.CURRENT_HIGH, Cause.CURRENT_LOW, Cause.CURRENT_SLEW), enable=enable, inject=inject, verdict=verdict,
+        )  # fmt: skip
+        channels = [current]
+        if self._monitor:
+            channels.append(
+                self._channel(
+                    m, "monitor", self.samples[MONITOR], beat,
+                    high=tighter(m, bank.monitor_high, bank.soft_monitor_high, least=False),
+                    low=tighter(m, bank.monitor_low, bank.soft_monitor_low, least=True),
+                    slew=tighter(m, bank.monitor_slew, bank.soft_monitor_slew, least=False),
+                    causes=(Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW), enable=enable, inject=inject, verdict=verdict,
+                )  # fmt: skip
+            )
+            m.d.comb += bank.monitor.eq(channels[MONITOR]["last"])
+
+        # Saturation and repetition, of whichever converter.
+        saturated, stuck = Signal(len(channels)), Signal(len(channels))
+        stuck_run = Signal(24)  # the longest, for the record
+        for index, channel in enumerate(channels):
+            sample = self.samples[index]
+            code = Mux(inject[Cause.SATURATED], CODE_MAX, sample.code)
+            with m.If(sample.valid | inject[Cause.SATURATED]):
+                m.d.sync += saturated[index].eq(((code == CODE_MAX) | (code == CODE_MIN)) & enable[Cause.SATURATED])
+            run = Signal(24, name=f"run_{index}")  # samples before the last one that were equal to it
+            with m.If(sample.valid):
+                with m.If(sample.code != channel["last"]):
+                    m.d.sync += run.eq(0)
+                with m.Elif(~run.all()):
+                    m.d.sync += run.eq(run + 1)
+            with m.If((beat == 0) | inject[Cause.STUCK]):
+                seen = Mux(inject[Cause.STUCK], (1 << 24) - 1, run)
+                m.d.sync += [stuck[index].eq((seen + 1 >= bank.stuck_samples) & enable[Cause.STUCK]), stuck_run.eq(run + 1)]
+        m.d.comb += [verdict[Cause.SATURATED].eq(saturated.any()), verdict[Cause.STUCK].eq(stuck.any())]
+
+        m.submodules.oscillation = oscillation = Oscillation()
+        m.d.comb += [
+            oscillation.error.eq(self.error),
+            oscillation.error_valid.eq(self.error_valid),
+            oscillation.fast_shift.eq(bank.oscillation_fast),
+            oscillation.slow_shift.eq(bank.oscillation_slow),
+            oscillation.window.eq(bank.oscillation_window),
+            bank.oscillation.eq(oscillation.energy),
+        ]
+        with m.If((beat == 0) | inject[Cause.OSCILLATION]):
+            energy = Mux(inject[Cause.OSCILLATION], 1 << 32, oscillation.energy)
+            m.d.sync += verdict[Cause.OSCILLATION].eq((energy > bank.oscillation_limit) & enable[Cause.OSCILLATION])
+
+        code, level = self.samples[CURRENT].code, Cat(bank.contact_current, Const(0, 1)).as_signed()
+        with m.If(self.samples[CURRENT].valid):
+            m.d.sync += self.contact.eq((code >= level) | (code <= -level))
+
+        pairs = {
+            Cause.CURRENT_HIGH: (current["last"], current["high"]),
+            Cause.CURRENT_LOW: (current["last"], current["low"]),
+            Cause.CURRENT_SLEW: (current["last"] - current["before"], current["slew"]),
+            Cause.SATURATED: (Mux(saturated[0], current["last"], channels[-1]["last"]), 0),
+            Cause.STUCK: (stuck_run, bank.stuck_samples),
+            Cause.OSCILLATION: (oscillation.energy.as_signed(), bank.oscillation_limit.as_signed()),
+        }
+        if self._monitor:
+            monitor = channels[MONITOR]
+            pairs |= {
+                Cause.MONITOR_HIGH: (monitor["last"], monitor["high"]),
+                Cause.MONITOR_LOW: (monitor["last"], monitor["low"]),
+                Cause.MONITOR_SLEW: (monitor["last"] - monitor["before"], monitor["slew"]),
+            }
+        measured(m, self.conditions, pairs)
+        return m
+
+    def _channel(self, m, name, sample, beat, *, high, low, slew, causes, enable, inject, verdict):
+        """Window and slew of one converter; its registers by name."""
+        high_now, low_now = Signal(CODE, name=f"{name}_high"), Signal(CODE, name=f"{name}_low")
+        slew_now = Signal(20, name=f"{name}_slew")
+        rise_to, fall_to = Signal(BOUND, name=f"{name}_rise_to"), Signal(BOUND, name=f"{name}_fall_to")
+        last, before = Signal(CODE, name=f"{name}_last"), Signal(CODE, name=f"{name}_before")
+        with m.If(beat == 0):
+            m.d.sync += [high_now.eq(high), low_now.eq(low), slew_now.eq(slew)]
+        with m.If(beat == 1):
+            m.d.sync += [rise_to.eq(last + slew_now), fall_to.eq(last - slew_now)]
+        cause_high, cause_low, cause_slew = causes
+        operand = Signal(OPERAND, name=f"{name}_operand")
+        m.d.comb += operand.eq(sample.code)
+        with m.If(inject[cause_low]):
+            m.d.comb += operand.eq(-BEYOND)
+        with m.If(inject[cause_high] | inject[cause_slew]):
+            m.d.comb += operand.eq(BEYOND)
+        with m.If(sample.valid | inject[cause_high] | inject[cause_low] | inject[cause_slew]):
+            m.d.sync += [
+                verdict[cause_high].eq((operand > high_now) & enable[cause_high]),
+                verdict[cause_low].eq((operand < low_now) & enable[cause_low]),
+                verdict[cause_slew].eq(((operand > rise_to) | (operand < fall_to)) & enable[cause_slew]),
+            ]
+        with m.If(sample.valid):
+            m.d.sync += [last.eq(sample.code), before.eq(last)]
+        return {"last": last, "before": before, "high": high_now, "low": low_now, "slew": slew_now}

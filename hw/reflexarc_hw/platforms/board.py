@@ -1,0 +1,25 @@
+"""What a platform has: its straps, constants of the gateware and never registers."""
+
+from dataclasses import dataclass
+
+from reflexarc.contract.blocks.interlock import Strap
+
+
+@dataclass(frozen=True)
+class Board:
+    """``straps``: instrument and wiring, see ``Strap``."""
+
+    name: str
+    straps: Strap
+
+    @property
+    def channels(self) -> int:
+        """Converters in use."""
+        return 2 if Strap.MONITOR in self.straps else 1
+
+
+# An STM with all that a board can have: what the twin is, and what timing is measured on.
+FULL = Board(
+    "full",
+    Strap.RETRACT_POSITIVE | Strap.BLANK_ACTIVE_HIGH | Strap.ESTOP_NORMALLY_CLOSED | Strap.TIP | Strap.MOTOR | Strap.READBACK | Strap.MONITOR,
+)
