@@ -37,6 +37,7 @@ SEND_LIMIT = (
     8 << 20
 )  # bytes waiting for a slow client; beyond, packets stay in the twin and then in the gateware, which counts what it loses
 RECEIVE_SIZE = 1 << 16
+FAULTS = ("rise", "estop", "adc_dead", "adc", "dac_stuck", "lines", "monitor", "flip", "underflow", "event")
 
 
 class RequestError(ValueError):
@@ -72,8 +73,15 @@ class Board:
     """A twin and its server."""
 
     def __init__(
-        self, twin: Twin, specimen: Specimen, listener: socket.socket, idle_exit_s: float | None, first_pace: Pace = Pace.FREE
+        self,
+        twin: Twin,
+        specimen: Specimen,
+        listener: socket.socket,
+        idle_exit_s: float | None,
+        first_pace: Pace = Pace.FREE,
+        name: str = "twin",
     ) -> None:
+        self._name = name
         self._twin = twin
         self._specimen = specimen
         self._listener = listener
@@ -249,7 +257,7 @@ class Board:
     def _welcome(self) -> dict[str, Any]:
         rate = self._twin.rate
         return {
-            "platform": "twin", "rate": rate.name, "cycles_per_sample": rate.cycles_per_sample, "adc_cycles": rate.adc_cycles,
+            "platform": "twin", "board": self._name, "rate": rate.name, "cycles_per_sample": rate.cycles_per_sample, "adc_cycles": rate.adc_cycles,
             "dac_cycles": rate.dac_cycles, "pid": os.getpid(), "specimen": self._specimen.name, "contract": fingerprint.describe(),
             "specimen_size_m": [self._specimen.size_x_m, self._specimen.size_y_m],
         }  # fmt: skip
@@ -286,9 +294,31 @@ class Board:
                 case "estop":
                     self._twin.set_estop(_bool(request["closed"]))
                 case "adc_dead":
-                    self._twin.set_adc_dead(_bool(request["dead"]))
+                    self._twin.set_adc_fault(0, dead=_bool(request["dead"]))
+                case "adc":
+                    masks = {name: int(request.get(name, 0)) for name in ("stuck_low", "stuck_high", "noise")}
+                    converter = int(request["converter"])
+                    if converter not in (0, 1) or not all(0 <= mask < 1 << 20 for mask in masks.values()):
+                        raise ValueError("fault 'adc': converter is 0 or 1, stuck_low, stuck_high and noise are masks of 20 bits")
+                    flags = {name: _bool(request.get(name, False)) for name in ("dead", "frozen")}
+                    self._twin.set_adc_fault(converter, **flags, **masks)
+                case "dac_stuck":
+                    channel = int(request["channel"])
+                    if channel not in range(4):
+                        raise ValueError("fault 'dac_stuck': channel is 0 to 3 (x, y, z, bias)")
+                    self._twin.set_dac_stuck(channel, _bool(request["stuck"]))
+                case "lines":
+                    self._twin.set_lines(int(request.get("ready", 3)) & 3, int(request.get("gain", 0)) & 15)
+                case "monitor":
+                    self._twin.set_monitor(float(request["volts"]))
+                case "flip":
+                    self._twin.flip(str(request["register"]), int(request["bit"]))
+                case "underflow":
+                    self._twin.set_underflow(_bool(request["underflow"]))
+                case "event":
+                    self._twin.event(int(request["class_id"]) & 255)
                 case other:
-                    raise RequestError(f"fault {other!r} is unknown; known are 'rise', 'estop', 'adc_dead'")
+                    raise RequestError(f"fault {other!r} is unknown; known are {', '.join(FAULTS)}")
         except (KeyError, TypeError) as error:
             raise RequestError(f"fault {request.get('fault')!r}: {error} is missing or of the wrong kind") from None
         except ValueError as error:
@@ -312,7 +342,8 @@ class Board:
             {
                 "contacts": plant.contacts, "contact_depth_m": plant.contact_depth_m, "gap_m": plant.gap_m, "surface_m": plant.surface_m,
                 "tip_z_m": plant.tip_z_m, "current_A": plant.current_A, "cycle": self._twin.cycle, "samples": self._twin.samples,
-                "busy_s": self._busy_s, "trip_cycles": self._twin.trip_times.as_dict(),
+                "busy_s": self._busy_s, "trip_cycles": self._twin.trip_times.as_dict(), "live": self._twin.live,
+                "blanked": self._twin.blanked, "motor_steps": self._twin.motor_steps,
                 "features": [[f.x_m, f.y_m, f.kind] for f in self._specimen.features],
             }
         ).encode()  # fmt: skip
@@ -371,6 +402,7 @@ def main() -> int:
     parser.add_argument(
         "--hold", action="store_true", help="time waits for the first client, which begins in lockstep: for runs that repeat"
     )
+    parser.add_argument("--name", default="twin", help="name of the instrument; its commissioning record goes by it")
     parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="end when no client was there for so long")
     arguments = parser.parse_args()
     try:
@@ -380,7 +412,8 @@ def main() -> int:
     except (SpecimenError, BuildError, ValueError, OSError) as error:
         print(f"reflexarc-board: {error}", file=sys.stderr)
         return 2
-    board = Board(twin, specimen, listener, arguments.idle_exit, Pace.LOCKSTEP if arguments.hold else Pace.FREE)
+    pace = Pace.LOCKSTEP if arguments.hold else Pace.FREE
+    board = Board(twin, specimen, listener, arguments.idle_exit, pace, arguments.name)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: board.stop())
     print(f"ready at {arguments.socket}", file=sys.stderr, flush=True)

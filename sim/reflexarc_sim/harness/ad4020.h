@@ -9,22 +9,13 @@ struct Ad4020 {
     static constexpr int32_t kMin = -(1 << 19);
 
     uint32_t latency_cycles = 0;  // CNV rising edge to the whole word: conversion and serial read
-    uint64_t due_cycle = 0;
+    uint64_t due_cycle = ~uint64_t{0};  // cycle in which the word is there
     int32_t code = 0;
-    bool busy = false;
 
     // CNV: the input of this instant is held and converted; beyond full scale the code stays at the rail.
     void convert(uint64_t cycle, double input_V) {
         const double ideal = std::nearbyint(input_V / kReferenceV * (1 << 19));
         code = ideal > kMax ? kMax : ideal < kMin ? kMin : static_cast<int32_t>(ideal);
         due_cycle = cycle + latency_cycles;
-        busy = true;
-    }
-
-    // True in the one cycle in which the word is there.
-    bool valid(uint64_t cycle) {
-        if (!busy || cycle != due_cycle) return false;
-        busy = false;
-        return true;
     }
 };

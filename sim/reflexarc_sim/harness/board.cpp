@@ -11,6 +11,9 @@
 #include "Vtwin.h"
 #include "ad4020.h"
 #include "ad5791.h"
+#include "faults.h"
+#include "judge.h"
+#include "upsets.h"
 #include "verilated.h"
 
 using PlantStep = void (*)(double* state, const double* parameters, const double* heights_m, const double* dac_V, double* adc_V);
@@ -22,6 +25,7 @@ using PlantStep = void (*)(double* state, const double* parameters, const double
 namespace {
 constexpr std::size_t kBufferWords = std::size_t{1} << 24;  // of packets that no client took; then the gateware's own buffer fills
 constexpr int kBusTimeoutCycles = 1000;
+constexpr int kHeartbeatAccess = 5;  // cycles from a request at the bus to its effect, when no other master is in the way
 
 constexpr int kChannels = 4;  // x, y, z, bias, in the order of the core's packed output
 constexpr int kZ = 2;
@@ -93,18 +97,29 @@ struct BusAccess {
 struct Board {
     VerilatedContext context;
     std::unique_ptr<Vtwin> core;
-    Ad4020 adc;
+    Ad4020 adc[kConverters];
+    AdcFault adc_fault[kConverters];
+    int32_t adc_word[kConverters]{};
+    bool dac_stuck[kChannels]{};
+    double monitor_V = 1.0;  // what the second converter sees: a steady source with a little noise
+    Noise noise;
+    Judge judge;
+    int32_t sent[kChannels]{};  // codes of the last frame
+    int32_t motor_steps = 0;
+    bool motor_was = false;
     Ad5791 dac[kChannels];
     PlantArguments plant{};
     uint64_t cycle = 0;
     uint64_t samples = 0;
-    bool adc_dead = false;
     Stream capture, events;
     uint64_t last_convert = 0, last_sample = 0;
     bool was_live = false;
     uint64_t dac_due = ~uint64_t{0};
     TripTimes trip{};
     bool gate_due = false, load_due = false, output_due = false;
+    bool words_due = false, words_valid = false, readback_valid = false;
+    uint32_t heartbeat_address = 0;
+    uint64_t safe_cycle = 0;  // of the last fall of live
 
     void clock() {
         core->clk = !core->clk;  // either edge is a cycle, see top.py
@@ -118,26 +133,69 @@ struct Board {
     void watch_trip(int32_t z_before) {
         if (was_live && !core->PORT(live)) {
             trip = TripTimes{last_convert, last_sample, cycle, 0, 0, 0};
+            safe_cycle = cycle;
             gate_due = load_due = output_due = true;
         }
         was_live = core->PORT(live);
+        if (core->PORT(motor_step) && !motor_was) ++motor_steps;
+        motor_was = core->PORT(motor_step);
         if (gate_due && !was_live && z_code() > z_before) {
             trip.gate_cycle = cycle;
             gate_due = false;
         }
     }
 
+    // Both converters finish together; a dead or frozen one does what it does.
+    void convert_words(uint64_t now) {
+        uint64_t word = 0;
+        bool all = true;
+        for (int i = 0; i < kConverters; ++i) {
+            const auto& fault = adc_fault[i];
+            if (fault.dead) {
+                all = false;
+                continue;
+            }
+            if (!fault.frozen) adc_word[i] = fault.apply(adc[i].code, fault.noise_mask ? noise.next() : 0);
+            word |= (static_cast<uint64_t>(adc_word[i] & 0xFFFFF) << 1 | 1) << (21 * i);
+            judge.sample(i, adc_word[i], now);
+        }
+        core->PORT(adc) = word;
+        words_valid = true;
+        words_due = !all;
+        if (all) last_sample = now + 1;  // in the core's own register
+    }
+
+    // After a frame: what the converters hold. Bit 0 is valid, then 20 bits each.
+    void read_back(uint64_t now) {
+        uint32_t words[3] = {1, 0, 0};
+        for (int i = 0; i < kChannels; ++i) {
+            const int bit = 1 + kCodeBits * i;
+            const uint64_t code = static_cast<uint64_t>(dac[i].code & 0xFFFFF) << (bit % 32);
+            words[bit / 32] |= static_cast<uint32_t>(code);
+            if (bit / 32 + 1 < 3) words[bit / 32 + 1] |= static_cast<uint32_t>(code >> 32);
+            if (judge.limits.readback_on && dac[i].code != sent[i]) judge.mark(kReadback, now);
+        }
+        for (int i = 0; i < 3; ++i) core->PORT(readback)[i] = words[i];
+        readback_valid = true;
+    }
+
     void step() {
         const auto now = cycle;
         if (now == dac_due) {
-            for (auto& part : dac) part.advance(now);
+            for (int i = 0; i < kChannels; ++i) {
+                if (!dac_stuck[i]) dac[i].advance(now);
+            }
+            read_back(now);
             if (output_due && !load_due) {
                 trip.output_cycle = now;
                 output_due = false;
             }
         }
         if (core->PORT(dac_load)) {
-            for (int i = 0; i < kChannels; ++i) dac[i].load(now, code_of(core->PORT(dac).data(), i));
+            for (int i = 0; i < kChannels; ++i) {
+                sent[i] = code_of(core->PORT(dac).data(), i);
+                dac[i].load(now, sent[i]);
+            }
             dac_due = now + dac[0].latency_cycles;  // all four run in step
             if (load_due && !core->PORT(live) && !gate_due) {
                 trip.load_cycle = now;
@@ -147,17 +205,30 @@ struct Board {
         if (core->PORT(convert)) {
             for (int i = 0; i < kChannels; ++i) plant.dac_V[i] = dac[i].sample();
             plant.step(plant.state, plant.parameters, plant.heights_m, plant.dac_V, plant.adc_V);
-            adc.convert(now, plant.adc_V[0]);
+            adc[0].convert(now, plant.adc_V[0]);
+            adc[1].convert(now, monitor_V + 1e-4 * (noise.next() >> 28));
+            if (judge.on && words_due) judge.mark(kLost, now);
+            words_due = true;
             last_convert = now;
             ++samples;
         }
-        const bool valid = adc.valid(now) && !adc_dead;
-        core->PORT(adc) = (static_cast<uint32_t>(adc.code) & 0xFFFFF) << 1 | valid;
-        if (valid) last_sample = now + 1;  // in the core's own register
+        if (now == adc[0].due_cycle) convert_words(now);
+        else if (words_valid) {
+            core->PORT(adc) = 0;
+            words_valid = false;
+        }
+        if (judge.on) {
+            judge.lines(core->PORT(estop), core->PORT(ready), core->PORT(gain), now);
+            judge.beam(core->PORT(blank), now);
+        }
         if (core->PORT_OF(capture, valid) && core->PORT_OF(capture, ready)) capture.take(core->PORT_OF(capture, payload));
         if (core->PORT_OF(events, valid) && core->PORT_OF(events, ready)) events.take(core->PORT_OF(events, payload));
         const int32_t z_before = z_code();
         clock();
+        if (readback_valid) {
+            core->PORT(readback)[0] = 0;
+            readback_valid = false;
+        }
         core->PORT_OF(capture, ready) = capture.ready();
         core->PORT_OF(events, ready) = events.ready();
         watch_trip(z_before);
@@ -170,11 +241,15 @@ Board* board_new(const PlantArguments* plant, uint32_t adc_cycles, uint32_t dac_
     auto* board = new Board;
     board->core = std::make_unique<Vtwin>(&board->context, "twin");
     board->plant = *plant;
-    board->adc.latency_cycles = adc_cycles;
+    for (auto& part : board->adc) part.latency_cycles = adc_cycles;
     for (auto& part : board->dac) part.latency_cycles = dac_cycles;
     auto& core = *board->core;
     core.clk = 0;
-    core.PORT(estop_ok) = 1;
+    core.PORT(estop) = 1;
+    core.PORT(ready) = 3;
+    core.PORT(gain) = 0;
+    core.PORT(underflow) = 0;
+    core.PORT(event) = 0;
     core.PORT(adc) = 0;
     core.PORT_OF(host_bus, valid) = 0;
     core.PORT_OF(cpu_bus, valid) = 0;
@@ -204,6 +279,7 @@ uint32_t board_bus(Board* board, BusAccess* accesses, uint32_t count) {
         core.PORT_OF(host_bus, write) = access.write;
         core.PORT_OF(host_bus, address) = access.address;
         core.PORT_OF(host_bus, write_data) = access.data;
+        if (access.write && access.address == board->heartbeat_address) board->judge.beat = board->cycle + kHeartbeatAccess;
         int waited = 0;
         do {
             board->step();
@@ -220,8 +296,48 @@ uint32_t board_bus(Board* board, BusAccess* accesses, uint32_t count) {
 uint64_t board_cycle(const Board* board) { return board->cycle; }
 uint64_t board_samples(const Board* board) { return board->samples; }
 void board_trip_times(const Board* board, TripTimes* times) { *times = board->trip; }
-void board_set_estop(Board* board, uint32_t closed) { board->core->PORT(estop_ok) = closed != 0; }
-void board_set_adc_dead(Board* board, uint32_t dead) { board->adc_dead = dead != 0; }
+void board_set_estop(Board* board, uint32_t closed) { board->core->PORT(estop) = closed != 0; }
+void board_set_lines(Board* board, uint32_t ready, uint32_t gain) {
+    board->core->PORT(ready) = ready;
+    board->core->PORT(gain) = gain;
+}
+// Sources that are yet to come: a starved list, a detector's event of one class (for one cycle; negative: none).
+void board_set_underflow(Board* board, uint32_t underflow) { board->core->PORT(underflow) = underflow != 0; }
+void board_event(Board* board, uint32_t class_id) {
+    board->core->PORT(event) = class_id << 1 | 1;
+    board->step();
+    board->core->PORT(event) = 0;
+}
+void board_set_monitor(Board* board, double volts) { board->monitor_V = volts; }
+void board_set_adc_fault(Board* board, uint32_t converter, uint32_t dead, uint32_t frozen, uint32_t and_mask, uint32_t or_mask,
+                         uint32_t noise_mask) {
+    board->adc_fault[converter] = AdcFault{dead != 0, frozen != 0, and_mask, or_mask, noise_mask};
+}
+void board_set_dac_stuck(Board* board, uint32_t channel, uint32_t stuck) { board->dac_stuck[channel] = stuck != 0; }
+
+// A single-event upset: one bit of a configuration register flips. 0 where there is no such register.
+uint32_t board_flip(Board* board, const char* name, uint32_t bit) {
+    for (const auto& upset : upsets(*board->core)) {
+        if (std::strcmp(upset.name, name) == 0 && bit < upset.width) {
+            upset.flip(bit);
+            board->judge.mark(kRegister, board->cycle);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void board_judge(Board* board, const JudgeLimits* limits, uint32_t cycles_per_sample, uint32_t heartbeat_address) {
+    board->heartbeat_address = heartbeat_address;
+    board->judge.begin(*limits, board->cycle, cycles_per_sample);
+}
+void board_verdicts(const Board* board, Verdicts* verdicts) { *verdicts = board->judge.verdicts; }
+uint64_t board_safe_cycle(const Board* board) { return board->safe_cycle; }
+uint32_t board_live(const Board* board) { return board->core->PORT(live); }
+uint32_t board_blanked(const Board* board) { return board->core->PORT(blank); }
+int32_t board_motor_steps(const Board* board) { return board->motor_steps; }
+// Code that a DAC holds.
+int32_t board_dac_code(const Board* board, uint32_t channel) { return board->dac[channel].code; }
 
 // stream 0: capture, 1: events. Words of the oldest whole packet, 0 if there is none.
 uint32_t board_packet_words(const Board* board, uint32_t stream) {
