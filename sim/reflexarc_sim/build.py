@@ -66,7 +66,8 @@ def _key(rate: Rate, cxx: str) -> str:
     for part in (repr(rate), compiler_version, *versions, *VERILATOR_FLAGS, *COMPILER_FLAGS):
         digest.update(part.encode() + b"\0")
     packages = [Path(str(package.__file__)).parent for package in (reflexarc_hw, contract)]
-    sources = [path for folder in packages for path in folder.rglob("*.py")]
+    # Proofs are beside the blocks, but not in the twin.
+    sources = [path for folder in packages for path in folder.rglob("*.py") if "proof" not in path.name and path.parent.name != "formal"]
     for path in sorted([*sources, *HARNESS.iterdir(), Path(__file__), Path(__file__).with_name("top.py"), Path(upsets.__file__)]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
@@ -91,7 +92,7 @@ def build(rate: Rate, progress: Callable[[str], None] = lambda text: print(text,
         progress(f"twin ({rate.name}): translating {len(verilog.splitlines())} lines of Verilog ...")
         (work / "twin.v").write_text(verilog)
         _run([str(VERILATOR_ROOT / "bin" / "verilator"), "--cc", *VERILATOR_FLAGS, "--top-module", "twin", "--Mdir", "obj", "twin.v"], work)
-        (work / "upsets.h").write_text(upsets.header(work / "obj" / "Vtwin___024root.h"))
+        (work / "upsets.h").write_text(upsets.header(verilog, work / "obj" / "Vtwin___024root.h"))
         include = VERILATOR_ROOT / "include"
         sources = sorted((work / "obj").glob("*.cpp"))
         sources += [include / "verilated.cpp", include / "verilated_threads.cpp", HARNESS / "board.cpp"]

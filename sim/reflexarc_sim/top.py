@@ -1,5 +1,7 @@
 """The core as the twin compiles it."""
 
+import re
+
 from amaranth.back import verilog
 from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
@@ -7,8 +9,6 @@ from amaranth.lib.wiring import In, Out
 
 from reflexarc_hw.core import Core
 from reflexarc_hw.platforms.timing import Rate
-
-from .upsets import make_reachable
 
 
 class TwinTop(wiring.Component):
@@ -30,6 +30,40 @@ class TwinTop(wiring.Component):
         return m
 
 
+# A register in the text as it is written: the next value is made in one block, from the present one, and taken over in another.
+_NEXT_VALUE = re.compile(
+    r"  always @\* begin\n    if \(\\\$auto\$verilog_backend[^\n]* begin end\n    (\\\$\d+ ) = ([^\n;]+);\n(.*?)\n  end\n", re.DOTALL
+)
+
+
+def _sleeping_registers(module: str) -> str:
+    """Join both blocks of each register, so that one whose conditions do not hold costs Verilator's model nothing.
+
+    ``always @* begin next = q; if (c) next = d; end`` and ``always @(edge clk) q <= next;`` become ``always @(edge clk) if (c) q <= d;``.
+    """
+    joined: set[str] = set()
+
+    def join(match: re.Match[str]) -> str:
+        following, register, body = match.groups()
+        takes_over = f"  always @(edge clk)\n    {register} <= {following};\n"
+        # Twice outside of the block: where it is declared, and where it is taken over.
+        inside = match[0].count(following)
+        if takes_over not in module or module.count(following) - inside != 2 or inside != 1 + len(
+            re.findall(rf"^ *{re.escape(following)}(\[[^\]]*\])? = ", body, re.MULTILINE)
+        ):
+            return match[0]
+        joined.add(takes_over)
+        assigned = re.sub(
+            rf"^( *){re.escape(following)}(\[[^\]]*\])? = ", lambda m: f"{m[1]}{register}{m[2] or ''} <= ", body, flags=re.MULTILINE
+        )
+        return f"  always @(edge clk) begin\n{assigned}\n  end\n"
+
+    text = _NEXT_VALUE.sub(join, module)
+    for takes_over in joined:
+        text = text.replace(takes_over, "")
+    return text
+
+
 def twin_verilog(rate: Rate) -> str:
     """Verilog text of ``TwinTop(rate)``, module ``twin``.
 
@@ -37,4 +71,5 @@ def twin_verilog(rate: Rate) -> str:
     """
     text = str(verilog.convert(TwinTop(rate), name="twin", emit_src=False))
     assert text.count("posedge") == text.count("always @(posedge clk)") > 0
-    return make_reachable(text.replace("always @(posedge clk)", "always @(edge clk)"))
+    text = text.replace("always @(posedge clk)", "always @(edge clk)")
+    return "".join(_sleeping_registers(module) for module in re.split(r"(?m)^(?=module )", text))

@@ -54,12 +54,18 @@ class JudgeLimits(ctypes.Structure):
         ("beam_rate", ctypes.c_double),
         ("dose_limit", ctypes.c_double),
         ("blanker_delay", ctypes.c_uint32),
+        ("box_high", ctypes.c_int32 * 3),
+        ("box_low", ctypes.c_int32 * 3),
+        ("keep_x", ctypes.c_int32 * 2),
+        ("keep_y", ctypes.c_int32 * 2),
+        ("keep_on", ctypes.c_int32),
     ]
 
 
 # What the judge can find, in the order of judge.h.
 VIOLATIONS = (
     "window", "slew", "saturated", "stuck", "lost", "oscillation", "estop", "ready", "gain", "readback", "heartbeat", "dose", "register",
+    "escaped",
 )  # fmt: skip
 
 

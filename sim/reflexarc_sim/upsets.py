@@ -13,29 +13,28 @@ def _locked() -> list[tuple[str, Register]]:
     return [(block.name, r) for block in REGISTER_MAP for r in block.registers if r.locked and r.access is Access.RW]
 
 
-def make_reachable(verilog: str) -> str:
-    """Mark the locked registers in the Verilog text, so that Verilator keeps them where C++ can write them."""
-    modules = re.split(r"(?m)^(?=module )", verilog)
-    for index, module in enumerate(modules):
-        found = re.match(r"module \\twin\.core\.(\w+)\.bank ", module)
-        if found is None:
-            continue
-        for block, register in _locked():
-            if block == found[1]:
-                declaration = re.compile(rf"(?m)^(  reg [^=;]*?\b{register.name}) (= )")
-                module, count = declaration.subn(r"\1 /*verilator public_flat_rw*/ \2", module)
-                assert count == 1, f"{block}.{register.name} is declared {count} times"
-        modules[index] = module
-    return "".join(modules)
+def _member(block: str, name: str, verilog: str, members: set[str]) -> str:
+    """Where Verilator keeps a register: under its own name, or under that of the wire that its output is joined to."""
+    own = f"twin__DOT__core__DOT__{block}__DOT__bank__DOT__{name}"
+    if own in members:
+        return own
+    parent = verilog.split(f"module \\twin.core.{block} ", 1)[1].split("endmodule", 1)[0]
+    bank = parent.split(f"\\twin.core.{block}.bank ", 1)[1]
+    wire = re.search(rf"\.{name}\(\\?([\w$]+) ?\)", bank)
+    assert wire is not None, f"{block}.{name} is joined to nothing"
+    joined = wire[1].replace("__", "___05F").replace("$", "__024")
+    for prefix in (f"twin__DOT__core__DOT__{block}__DOT__", "twin__DOT__core__DOT__"):
+        if prefix + joined in members:
+            return prefix + joined
+    raise AssertionError(f"Verilator has not kept {block}.{name}")
 
 
-def header(verilated_root: Path) -> str:
-    """C++ header with ``upsets(core)``: name, width and way to flip each locked register; from Verilator's header of the model's root."""
-    text = verilated_root.read_text()
+def header(verilog: str, verilated_root: Path) -> str:
+    """C++ header with ``upsets(core)``: name, width and way to flip each locked register; from the Verilog and Verilator's header."""
+    members = set(re.findall(r"\b(twin__DOT__\w+);", verilated_root.read_text()))
     lines = []
     for block, register in _locked():
-        member = f"twin__DOT__core__DOT__{block}__DOT__bank__DOT__{register.name}"
-        assert re.search(rf"\b{member};", text), f"Verilator has not kept {member}"
+        member = _member(block, register.name, verilog, members)
         lines.append(f'        {{"{block}.{register.name}", {register.width}, [r](uint32_t bit) {{ r->{member} ^= 1u << bit; }}}},')
     return "\n".join(
         (

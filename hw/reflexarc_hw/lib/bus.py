@@ -15,7 +15,9 @@ from reflexarc.contract.registers import BLOCK_SIZE, WORD_BYTES, Access, Block, 
 
 ADDRESS_BITS = 16
 OFFSET_BITS = (BLOCK_SIZE // WORD_BYTES - 1).bit_length()
-ACCESS_CYCLES = 5  # from grant to done
+ACCESS_CYCLES = 6  # from grant to done
+BANK_CYCLES = 3  # from a bank's strobe to its answer, and to a written value
+READ_GROUP = 16  # registers that the first stage of the way out chooses from
 
 
 class BusSignature(wiring.Signature):
@@ -36,7 +38,7 @@ class BusSignature(wiring.Signature):
 
 
 class BankSignature(wiring.Signature):
-    """One block's side of the decoder; answers 2 cycles after ``strobe``."""
+    """One block's side of the decoder; answers BANK_CYCLES after ``strobe``."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -118,32 +120,52 @@ class RegisterBank(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Stage 1: does the value fit. Stage 2: is the register locked, commit and answer. All of it sleeps between accesses, which costs
-        # the gateware nothing and makes the twin several times faster than a decoder that runs each cycle.
+        # Stage 1: the request in a register of this bank's own. Stage 2: does the value fit; and the register that is read, from each group
+        # of 16. Stage 3: is the register locked, commit; choose the group, answer. All of it sleeps between accesses, which costs the
+        # gateware nothing and makes the twin several times faster than a decoder that runs each cycle.
         by_access: dict[Access, list[Register]] = {access: [] for access in Access}
         for register in self.block.registers:
             by_access[register.access].append(register)
         writable = by_access[Access.RW] + by_access[Access.WO]
 
+        asked, asks_write = Signal(), Signal()
         read, write = Signal(), Signal()
         offset = Signal(OFFSET_BITS)
         data = Signal(32)
-        refusal = Signal(BusStatus)  # of the write, as stage 1 sees it
+        # Registers with the same range share its check; ``kind`` is one-hot, and 0 where nothing can be written.
+        kinds: dict[tuple[int, bool, int, int], list[Register]] = {}
+        for register in writable:
+            kinds.setdefault((register.width, register.signed, register.low, register.high), []).append(register)
+        kind, fits = Signal(len(kinds)), Signal(len(kinds))
+        flags_asked = Signal()  # any write to flags is good
         locks = Signal()  # a locked register: what counts is whether the guard locks at the commit
-        m.d.sync += [read.eq(self.bus.strobe & ~self.bus.write), write.eq(0)]
+        m.d.sync += [asked.eq(self.bus.strobe), read.eq(asked & ~asks_write), write.eq(asked & asks_write)]
         with m.If(self.bus.strobe):
-            m.d.sync += [offset.eq(self.bus.offset), data.eq(self.bus.write_data), refusal.eq(BusStatus.UNMAPPED), locks.eq(0)]
-            with m.If(self.bus.write):
-                with m.Switch(self.bus.offset):
-                    for register in writable:
-                        with m.Case(register.offset // WORD_BYTES):
-                            fits = _fits(self.bus.write_data, register)
-                            m.d.sync += [refusal.eq(Mux(fits, BusStatus.OK, BusStatus.RANGE)), locks.eq(register.locked)]
-                    for register in by_access[Access.W1C]:
-                        with m.Case(register.offset // WORD_BYTES):
-                            m.d.sync += refusal.eq(BusStatus.OK)
-                m.d.sync += write.eq(1)
+            m.d.sync += [offset.eq(self.bus.offset), data.eq(self.bus.write_data), asks_write.eq(self.bus.write)]
+        with m.If(asked & asks_write):
+            m.d.sync += [
+                fits.eq(Cat(_fits(data, members[0]) for members in kinds.values())),
+                kind.eq(0),
+                flags_asked.eq(0),
+                locks.eq(0),
+            ]
+            with m.Switch(offset):
+                for index, members in enumerate(kinds.values()):
+                    with m.Case(*(register.offset // WORD_BYTES for register in members)):
+                        m.d.sync += kind.eq(1 << index)
+            for access, signal in ((Access.W1C, flags_asked), (None, locks)):
+                of_it = by_access[access] if access is not None else [register for register in writable if register.locked]
+                if of_it:
+                    with m.Switch(offset):
+                        with m.Case(*(register.offset // WORD_BYTES for register in of_it)):
+                            m.d.sync += signal.eq(1)
 
+        refusal = Signal(BusStatus)
+        m.d.comb += refusal.eq(BusStatus.UNMAPPED)
+        with m.If(flags_asked | (kind & fits).any()):
+            m.d.comb += refusal.eq(BusStatus.OK)
+        with m.Elif(kind.any()):
+            m.d.comb += refusal.eq(BusStatus.RANGE)
         commit = Signal()
         committed = Signal()
         committed_offset = Signal(OFFSET_BITS)
@@ -162,16 +184,18 @@ class RegisterBank(wiring.Component):
                         m.d.sync += getattr(self, register.name).eq(data)
         guarded = [register for register in by_access[Access.RW] if register.locked]
         if guarded:
+            odd = [(register.reset & ((1 << register.width) - 1)).bit_count() & 1 for register in guarded]
+            parity = Signal(len(guarded), init=sum(bit << index for index, bit in enumerate(odd)))
+            with m.If(commit):
+                with m.Switch(offset):
+                    for index, register in enumerate(guarded):
+                        with m.Case(register.offset // WORD_BYTES):
+                            m.d.sync += parity[index].eq(data[: register.width].xor())
             flipped = Signal(len(guarded))
+            with m.If(self.guard.check):
+                found = Cat(Value.cast(getattr(self, register.name)).xor() for register in guarded)
+                m.d.sync += flipped.eq(found ^ parity ^ self.guard.inject.replicate(len(guarded)))
             m.d.sync += self.guard.error.eq(flipped.any())
-            for index, register in enumerate(guarded):
-                value = Value.cast(getattr(self, register.name))
-                reset = register.reset & ((1 << register.width) - 1)
-                parity = Signal(name=f"{register.name}_parity", init=reset.bit_count() & 1)
-                with m.If(commit & (offset == register.offset // WORD_BYTES)):
-                    m.d.sync += parity.eq(data[: register.width].xor())
-                with m.If(self.guard.check):
-                    m.d.sync += flipped[index].eq(value.xor() ^ parity ^ self.guard.inject)
         for register in writable:
             strobe = getattr(self, f"{register.name}_strobe")
             m.d.comb += strobe.eq(committed & (committed_offset == register.offset // WORD_BYTES))
@@ -185,26 +209,42 @@ class RegisterBank(wiring.Component):
             m.d.sync += flags.eq((flags & ~clear) | getattr(self, f"{register.name}_set"))
 
         high = Signal(32)  # upper half of the wide register that was read last
+        words: dict[int, Value] = {}  # by number of the word
+        for register in self.block.registers:
+            if register.access is not Access.WO:
+                member = Value.cast(getattr(self, register.name))
+                word = register.offset // WORD_BYTES
+                words[word] = member[:32]
+                if register.words == 2:
+                    words[word + 1] = high
+        groups = sorted({word // READ_GROUP for word in words})
+        chosen = {group: Signal(32, name=f"group_{group}") for group in groups}
+        mapped = Signal()
+        with m.If(asked & ~asks_write):
+            m.d.sync += mapped.eq(0)
+            for group in groups:
+                with m.Switch(offset[: READ_GROUP.bit_length() - 1]):
+                    for word, value in words.items():
+                        if word // READ_GROUP == group:
+                            with m.Case(word % READ_GROUP):
+                                m.d.sync += chosen[group].eq(value)
+            with m.Switch(offset):
+                with m.Case(*words):
+                    m.d.sync += mapped.eq(1)
+            for register in self.block.registers:
+                if register.words == 2:
+                    with m.If(offset == register.offset // WORD_BYTES):
+                        m.d.sync += high.eq(Value.cast(getattr(self, register.name))[32:])
         m.d.sync += [self.bus.read_data.eq(0), self.bus.status.eq(BusStatus.OK)]
         with m.If(write):
             m.d.sync += self.bus.status.eq(write_status)
         with m.Elif(read):
-            m.d.sync += self.bus.status.eq(BusStatus.UNMAPPED)
-            with m.Switch(offset):
-                for register in self.block.registers:
-                    if register.access is Access.WO:
-                        continue
-                    member = Value.cast(getattr(self, register.name))
-                    with m.Case(register.offset // WORD_BYTES):
-                        m.d.sync += [
-                            self.bus.read_data.eq(member[:32] if register.words == 2 else member),
-                            self.bus.status.eq(BusStatus.OK),
-                        ]
-                        if register.words == 2:
-                            m.d.sync += high.eq(member[32:])
-                    if register.words == 2:
-                        with m.Case(register.offset // WORD_BYTES + 1):
-                            m.d.sync += [self.bus.read_data.eq(high), self.bus.status.eq(BusStatus.OK)]
+            m.d.sync += self.bus.status.eq(Mux(mapped, BusStatus.OK, BusStatus.UNMAPPED))
+            with m.If(mapped):
+                with m.Switch(offset[READ_GROUP.bit_length() - 1 :]):
+                    for group in groups:
+                        with m.Case(group):
+                            m.d.sync += self.bus.read_data.eq(chosen[group])
         return m
 
 
@@ -268,6 +308,8 @@ class Fabric(wiring.Component):
                 m.next = "LOOK"
             with m.State("LOOK"):
                 m.d.sync += nowhere.eq(~Cat(hits).any() | (address[:2] != 0))
+                m.next = "WAIT"
+            with m.State("WAIT"):
                 m.next = "MERGE"
             with m.State("MERGE"):
                 m.d.sync += [read_data.eq(merged_data), status.eq(merged_status)]

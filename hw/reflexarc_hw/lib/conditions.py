@@ -1,6 +1,6 @@
 """What the interlock and a block that judges conditions say to each other."""
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -39,10 +39,6 @@ def measured(m: Module, conditions, pairs: dict[Cause, tuple[Value, Value]]) -> 
     m.d.comb += [conditions.value.eq(value), conditions.limit.eq(limit)]
 
 
-def tighter(m: Module, hard: Value, soft: Value, *, least: bool) -> Value:
-    """The tighter of two limits, combinational: the lesser of two upper ones, the greater of two lower ones."""
-    chosen = Signal.like(hard, name="tighter")
-    m.d.comb += chosen.eq(hard)
-    with m.If((soft > hard) if least else (soft < hard)):
-        m.d.comb += chosen.eq(soft)
-    return chosen
+def tighter(hard: Value, soft: Value, *, least: bool) -> Value:
+    """The tighter of two limits: the lesser of two upper ones, the greater of two lower ones."""
+    return Mux((soft > hard) if least else (soft < hard), soft, hard)

@@ -25,7 +25,7 @@ using PlantStep = void (*)(double* state, const double* parameters, const double
 namespace {
 constexpr std::size_t kBufferWords = std::size_t{1} << 24;  // of packets that no client took; then the gateware's own buffer fills
 constexpr int kBusTimeoutCycles = 1000;
-constexpr int kHeartbeatAccess = 5;  // cycles from a request at the bus to its effect, when no other master is in the way
+constexpr int kHeartbeatAccess = 6;  // cycles from a request at the bus to its effect, when no other master is in the way
 
 constexpr int kChannels = 4;  // x, y, z, bias, in the order of the core's packed output
 constexpr int kZ = 2;
@@ -196,6 +196,7 @@ struct Board {
                 sent[i] = code_of(core->PORT(dac).data(), i);
                 dac[i].load(now, sent[i]);
             }
+            if (was_live) judge.outputs(sent, now);
             dac_due = now + dac[0].latency_cycles;  // all four run in step
             if (load_due && !core->PORT(live) && !gate_due) {
                 trip.load_cycle = now;

@@ -25,15 +25,17 @@ struct JudgeLimits {
     uint32_t dose_on;
     double beam_rate, dose_limit;  // electrons a cycle, electrons of a frame
     uint32_t blanker_delay;
+    int32_t box_high[3], box_low[3];          // x, y, z codes
+    int32_t keep_x[2], keep_y[2], keep_on;  // one rectangle, low and high edge
 };
 
 enum Violation : uint32_t {
-    kWindow, kSlew, kSaturated, kStuck, kLost, kOscillation, kEstop, kReady, kGain, kReadback, kHeartbeat, kDose, kRegister, kViolations
+    kWindow, kSlew, kSaturated, kStuck, kLost, kOscillation, kEstop, kReady, kGain, kReadback, kHeartbeat, kDose, kRegister, kEscaped, kViolations
 };
 
 // Cycles from what is seen at the pins to safe codes at the gate. A sample at the pins is "valid" in the core one cycle later, and 2 cycles
 // after that the gate is safe; limits that are looked at each fourth cycle add 4; a line has a synchroniser of two.
-constexpr uint64_t kBound[kViolations] = {3, 3, 3, 8, 3, 22, 5, 5, 5, 5, 4, 8, 0};
+constexpr uint64_t kBound[kViolations] = {3, 3, 3, 8, 3, 22, 5, 5, 5, 5, 4, 8, 0, 0};
 
 struct Verdicts {
     uint64_t since[kViolations];  // first cycle at the pins, kNever if it did not happen
@@ -107,6 +109,18 @@ struct Judge {
         if (limits.ready_on && (limits.ready_required & ~ready)) mark(kReady, cycle);
         if (limits.gain_on && gain != limits.gain_expected) mark(kGain, cycle);
         if (cycle - beat > limits.heartbeat_timeout) mark(kHeartbeat, cycle);
+    }
+
+    // Codes on their way to the converters while outputs live: what lies outside must never get here.
+    void outputs(const int32_t* codes, uint64_t cycle) {
+        if (!on) return;
+        bool out = false;
+        for (int i = 0; i < 3; ++i) out = out || codes[i] > limits.box_high[i] || codes[i] < limits.box_low[i];
+        if (limits.keep_on) {
+            out = out || (codes[0] >= limits.keep_x[0] && codes[0] <= limits.keep_x[1] && codes[1] >= limits.keep_y[0] &&
+                          codes[1] <= limits.keep_y[1]);
+        }
+        if (out) mark(kEscaped, cycle);
     }
 
     void beam(bool blank, uint64_t cycle) {

@@ -22,6 +22,7 @@ class InterlockState(enum.IntEnum):
 class Cause(enum.IntEnum):
     """Bit number in the flag registers; the lowest set bit is the first cause when several fall in one cycle."""
 
+    # Judged by the block `signals`
     CURRENT_HIGH = 0
     CURRENT_LOW = 1
     CURRENT_SLEW = 2
@@ -30,20 +31,24 @@ class Cause(enum.IntEnum):
     MONITOR_SLEW = 5
     SATURATED = 6  # a converter at a rail
     STUCK = 7  # a converter that repeats itself
-    SAMPLE_LOST = 8
-    OSCILLATION = 9
-    XY_RANGE = 10
-    Z_HIGH = 11
-    Z_LOW = 12
-    KEEP_OUT = 13
-    Z_VELOCITY = 14
-    BIAS_LOW = 15
-    READBACK = 16
-    DOSE_PIXEL = 17
-    DOSE_REGION = 18
-    DOSE_FRAME = 19
-    PULSES = 20
-    CHARGE = 21
+    OSCILLATION = 8
+    # by `envelope`
+    XY_RANGE = 9
+    Z_HIGH = 10
+    Z_LOW = 11
+    KEEP_OUT = 12
+    Z_VELOCITY = 13
+    BIAS_LOW = 14
+    # by `dose`
+    DOSE_PIXEL = 15
+    DOSE_REGION = 16
+    DOSE_FRAME = 17
+    PULSES = 18
+    CHARGE = 19
+    # by the gate
+    READBACK = 20
+    # by the interlock itself
+    SAMPLE_LOST = 21
     HEARTBEAT = 22
     CPU_HEARTBEAT = 23
     ESTOP = 24
@@ -59,12 +64,12 @@ class Cause(enum.IntEnum):
 CauseFlags = enum.IntFlag("CauseFlags", {cause.name: 1 << cause.value for cause in Cause})  # type: ignore[misc]
 NO_CAUSE = 63  # what first_cause reads before any trip
 
-SIGNAL_CAUSES = (
-    Cause.CURRENT_HIGH, Cause.CURRENT_LOW, Cause.CURRENT_SLEW, Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW,
-    Cause.SATURATED, Cause.STUCK, Cause.OSCILLATION,
-)  # fmt: skip
-ENVELOPE_CAUSES = (Cause.XY_RANGE, Cause.Z_HIGH, Cause.Z_LOW, Cause.KEEP_OUT, Cause.Z_VELOCITY, Cause.BIAS_LOW)
-DOSE_CAUSES = (Cause.DOSE_PIXEL, Cause.DOSE_REGION, Cause.DOSE_FRAME, Cause.PULSES, Cause.CHARGE)
+# Who judges what, in the order of the bits.
+SIGNAL_CAUSES = tuple(Cause)[: Cause.XY_RANGE]
+ENVELOPE_CAUSES = tuple(Cause)[Cause.XY_RANGE : Cause.DOSE_PIXEL]
+DOSE_CAUSES = tuple(Cause)[Cause.DOSE_PIXEL : Cause.READBACK]
+GATE_CAUSES = (Cause.READBACK,)
+OWN_CAUSES = tuple(Cause)[Cause.SAMPLE_LOST :]
 
 # Only these may be switched off, each for an instrument or an experiment that has no use for it. The windows of the current and of z and the
 # heartbeat can be made wide, but never switched off; e-stop, lost samples, parity, overflow and the host's trip have nothing to set.
@@ -87,7 +92,7 @@ class ArmingResult(enum.IntEnum):
     VIOLATED = 4  # a condition holds, or a flag of the last trip is set
     DID_NOT_FIRE = 5  # a condition stayed silent when it was made to fire
     DID_NOT_CLEAR = 6  # a condition went on firing after the test
-    ABORTED = 7  # DISARM or TRIP came meanwhile
+    ABORTED = 7  # another command came meanwhile
 
 
 class Strap(enum.IntFlag):
@@ -134,7 +139,7 @@ BLOCK = Block(
             "enable",
             0x28,
             Access.RW,
-            "Conditions that count; those that can't be masked read 1 and ignore the write.",
+            "Conditions that count; those that can't be masked count whatever is written here.",
             reset=0xFFFFFFFF,
             locked=True,
             values=CauseFlags,

@@ -27,8 +27,7 @@ class Dose(wiring.Component):
     """Counts what the outputs did, whatever host, scan and streams do.
 
     The beam counts as open while ``blank`` is low and for ``blanker_delay`` cycles after; each such cycle adds the beam current to the
-    doses of pixel, frame and, while the driven position lies in it, region. A cycle is in the count the cycle after (the region's: two
-    after), rounded up never down: the beam current is the greater of ``beam_rate`` and what the monitor last measured.
+    doses of pixel, frame and, while the driven position lies in it, region. A cycle is in the counts two cycles after, rounded up never down: the beam current is the greater of ``beam_rate`` and what the monitor last measured.
 
     ``pulse`` is high while the driven bias is a pulse's. Its charge is the sum of the current's magnitude over its samples.
 
@@ -99,9 +98,11 @@ class Dose(wiring.Component):
         pixel, region, frame = counts[Cause.DOSE_PIXEL], counts[Cause.DOSE_REGION], counts[Cause.DOSE_FRAME]
         reset_region = bank.command_strobe & (bank.command == DoseCommand.RESET_REGION)
         reset_tip = bank.command_strobe & (bank.command == DoseCommand.RESET_TIP)
-        for count, begins in ((pixel, self.pixel_start), (frame, self.frame_start)):
-            with m.If(open_ & (begins | ~count[-1])):
-                m.d.sync += count.eq(Mux(begins, 0, count) + rate)  # the cycle in which it begins belongs to it
+        for name, count, start in (("pixel", pixel, self.pixel_start), ("frame", frame, self.frame_start)):
+            begins = Signal(name=f"{name}_begins")
+            m.d.sync += begins.eq(start)
+            with m.If(open_late & (begins | ~count[-1])):
+                m.d.sync += count.eq(Mux(begins, 0, count) + rate_late)  # the cycle in which it begins belongs to it
             with m.Elif(begins):
                 m.d.sync += count.eq(0)
         with m.If(reset_region):
@@ -114,8 +115,10 @@ class Dose(wiring.Component):
         samples_left = Signal(range(SAMPLES_AFTER_PULSE + 1))
         current = self.samples[CURRENT]
         magnitude = Signal(20)
-        m.d.comb += magnitude.eq(Mux(current.code < 0, -current.code, current.code))
-        m.d.sync += was_pulse.eq(self.pulse)
+        charged = Signal()  # the sample of the cycle before belongs to a pulse
+        m.d.sync += [was_pulse.eq(self.pulse), charged.eq(current.valid & (self.pulse | (samples_left != 0)))]
+        with m.If(current.valid):
+            m.d.sync += magnitude.eq(Mux(current.code < 0, -current.code, current.code))
         with m.If(reset_tip):
             m.d.sync += [pulses.eq(0), charge.eq(0)]
         with m.Elif(self.pulse & ~was_pulse & ~pulses.all()):
@@ -124,7 +127,7 @@ class Dose(wiring.Component):
             m.d.sync += samples_left.eq(SAMPLES_AFTER_PULSE)
         with m.Elif(current.valid & (samples_left != 0)):
             m.d.sync += samples_left.eq(samples_left - 1)
-        with m.If(current.valid & (self.pulse | (samples_left != 0))):
+        with m.If(charged & ~reset_tip):
             m.d.sync += charge.eq(charge + magnitude)
 
         shown = {
@@ -138,7 +141,7 @@ class Dose(wiring.Component):
         for cause, (count, name) in shown.items():
             limit = Signal(32, name=f"{cause.name.lower()}_limit")
             with m.If(beat == 0):
-                m.d.sync += limit.eq(tighter(m, getattr(bank, name), getattr(bank, f"soft_{name}"), least=False))
+                m.d.sync += limit.eq(tighter(getattr(bank, name), getattr(bank, f"soft_{name}"), least=False))
             with m.If((beat == 2) | inject[cause]):
                 seen = Mux(inject[cause], 1 << DOSE_BITS, count)
                 m.d.sync += verdict[cause].eq((seen > limit) & enable[cause])

@@ -62,16 +62,11 @@ class Envelope(wiring.Component):
         z_high_half, z_low_half = Signal(OPERAND), Signal(OPERAND)
         with m.If(beat == 0):
             m.d.sync += [
-                z_high.eq(tighter(m, bank.z_high, bank.soft_z_high, least=False)),
-                z_low.eq(tighter(m, bank.z_low, bank.soft_z_low, least=True)),
+                z_high.eq(tighter(bank.z_high, bank.soft_z_high, least=False)),
+                z_low.eq(tighter(bank.z_low, bank.soft_z_low, least=True)),
             ]
         m.d.sync += [z_high_half.eq((z_high << 1) + 1), z_low_half.eq((z_low << 1) - 1)]
-        z_half = Signal(OPERAND)
-        m.d.comb += z_half.eq(rounded_half(self.z))
-        with m.If(inject[Cause.Z_HIGH]):
-            m.d.comb += z_half.eq(BEYOND)
-        with m.If(inject[Cause.Z_LOW]):
-            m.d.comb += z_half.eq(-BEYOND)
+        z_half = Mux(inject[Cause.Z_HIGH], Const(BEYOND, OPERAND), Mux(inject[Cause.Z_LOW], -BEYOND, rounded_half(self.z)))
         m.d.sync += [
             verdict[Cause.Z_HIGH].eq((z_half >= z_high_half) & enable[Cause.Z_HIGH]),
             verdict[Cause.Z_LOW].eq((z_half < z_low_half) & enable[Cause.Z_LOW]),
@@ -84,7 +79,7 @@ class Envelope(wiring.Component):
         ticked = Signal()
         m.d.sync += ticked.eq(self.tick | ~self.live)
         with m.If(beat == 0):
-            m.d.sync += velocity.eq(tighter(m, bank.z_velocity, bank.soft_z_velocity, least=False))
+            m.d.sync += velocity.eq(tighter(bank.z_velocity, bank.soft_z_velocity, least=False))
         with m.If(self.tick | ~self.live):
             m.d.sync += z_reference.eq(self.z)
         with m.If(ticked):
@@ -96,44 +91,54 @@ class Envelope(wiring.Component):
         )
 
         # Bias: within +-bias_min while feedback drives z, it would drive the tip in.
-        bias_min = Signal(19)
+        bias_min, bias_min_negative = Signal(19), Signal(CODE)
         bias = Signal(CODE)
         m.d.comb += bias.eq(Mux(inject[Cause.BIAS_LOW], 0, self.bias))
         with m.If(beat == 0):
-            m.d.sync += bias_min.eq(tighter(m, bank.bias_min, bank.soft_bias_min, least=True))
-        low = (bias < Cat(bias_min, Const(0, 1)).as_signed()) & (bias > -Cat(bias_min, Const(0, 1)).as_signed())
+            m.d.sync += bias_min.eq(tighter(bank.bias_min, bank.soft_bias_min, least=True))
+        m.d.sync += bias_min_negative.eq(-bias_min)
+        low = (bias < Cat(bias_min, Const(0, 1)).as_signed()) & (bias > bias_min_negative)
         # With injection a least bias of 0 must show as what it is: a condition that can't fire.
         m.d.sync += verdict[Cause.BIAS_LOW].eq(low & (self.engaged | inject[Cause.BIAS_LOW]) & enable[Cause.BIAS_LOW])
 
         # x and y, cycle 1: rounded.
         x, y = Signal(ROUNDED), Signal(ROUNDED)
-        moved = Signal(init=1)
+        x_before, y_before = Signal(ROUNDED), Signal(ROUNDED)
         half = 1 << (POSITION_FRACTION_BITS - 1)
-        x_now, y_now = (self.x + half) >> POSITION_FRACTION_BITS, (self.y + half) >> POSITION_FRACTION_BITS
-        m.d.sync += [x.eq(x_now), y.eq(y_now), moved.eq((x_now != x) | (y_now != y))]
-        # Cycle 2: compared. The keep-outs sleep while nothing moves, which only the twin notices.
+        m.d.sync += [
+            x.eq((self.x + half) >> POSITION_FRACTION_BITS),
+            y.eq((self.y + half) >> POSITION_FRACTION_BITS),
+            x_before.eq(x),
+            y_before.eq(y),
+        ]
+        moved = (x != x_before) | (y != y_before)
+        # Cycle 2: compared. All of it sleeps while nothing moves, which only the twin notices.
         limits = {}
         with m.If(beat == 0):
             for axis in "xy":
                 for side in ("high", "low"):
                     limits[axis, side] = Signal(CODE, name=f"{axis}_{side}")
                     hard, soft = getattr(bank, f"{axis}_{side}"), getattr(bank, f"soft_{axis}_{side}")
-                    m.d.sync += limits[axis, side].eq(tighter(m, hard, soft, least=side == "low"))
+                    m.d.sync += limits[axis, side].eq(tighter(hard, soft, least=side == "low"))
         outside = Signal(4)  # x high, x low, y high, y low
         forced = inject[Cause.XY_RANGE]
-        m.d.sync += outside.eq(
-            Cat(
-                x > limits["x", "high"], (x < limits["x", "low"]) | forced, y > limits["y", "high"], (y < limits["y", "low"]),
-            )  # fmt: skip
-        )
-        beyond = Signal(KEEP_OUTS * len(KEEP_OUT_EDGES))  # 1: outside of that edge
+        with m.If(moved | (beat == 0) | forced):
+            m.d.sync += outside.eq(
+                Cat(
+                    x > limits["x", "high"],
+                    (x < limits["x", "low"]) | forced,
+                    y > limits["y", "high"],
+                    y < limits["y", "low"],
+                )
+            )
+        beyond = [Signal(len(KEEP_OUT_EDGES), name=f"beyond_{index}") for index in range(KEEP_OUTS)]  # 1: outside of that edge
         with m.If(moved | (beat == 0) | inject[Cause.KEEP_OUT]):
             for index in range(KEEP_OUTS):
                 edges = {edge: getattr(bank, keep_out(index, edge)) for edge in KEEP_OUT_EDGES}
                 # Injected: the rectangle's own corner, which lies within it unless it is inside out.
                 x_seen = Mux(inject[Cause.KEEP_OUT], edges["x_low"], x)
                 y_seen = Mux(inject[Cause.KEEP_OUT], edges["y_low"], y)
-                m.d.sync += beyond[4 * index : 4 * index + 4].eq(
+                m.d.sync += beyond[index].eq(
                     Cat(x_seen < edges["x_low"], x_seen > edges["x_high"], y_seen < edges["y_low"], y_seen > edges["y_high"])
                 )
         # Cycle 3: and, or. With injection each enabled rectangle must fire.
@@ -141,7 +146,7 @@ class Envelope(wiring.Component):
         hit = Signal(KEEP_OUTS)
         silent = Signal()
         m.d.comb += [
-            inside.eq(Cat(~beyond[4 * index : 4 * index + 4].any() for index in range(KEEP_OUTS)) & bank.keep_out_enable),
+            inside.eq(Cat(~edges.any() for edges in beyond) & bank.keep_out_enable),
             silent.eq((bank.keep_out_enable & ~inside).any() | ~bank.keep_out_enable.any()),
         ]
         m.d.sync += [

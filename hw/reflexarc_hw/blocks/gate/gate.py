@@ -121,7 +121,8 @@ class Gate(wiring.Component):
         bias_fine = Cat(bias_fraction, bias_kept).as_signed()
         bias_lower = Signal(CODE.width + BIAS_FRACTION_BITS)
         bias_upper = Signal(CODE.width + BIAS_FRACTION_BITS)
-        m.d.sync += [bias_lower.eq(bias_fine - bank.bias_step), bias_upper.eq(bias_fine + bank.bias_step)]
+        with m.If(self.reaction.bias_ramp):
+            m.d.sync += [bias_lower.eq(bias_fine - bank.bias_step), bias_upper.eq(bias_fine + bank.bias_step)]
         step = Cat(bank.bias_step, Const(0, 1)).as_signed()
 
         with m.If(self.safe):

@@ -1,6 +1,6 @@
 """The interlock: gathers every condition's verdict, decides, and tells the gate."""
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,8 +8,10 @@ from reflexarc.contract.blocks import interlock
 from reflexarc.contract.blocks.interlock import (
     DOSE_CAUSES,
     ENVELOPE_CAUSES,
+    GATE_CAUSES,
     MASKABLE,
     NO_CAUSE,
+    OWN_CAUSES,
     SIGNAL_CAUSES,
     STRAPS_COMMISSIONED,
     Cause,
@@ -26,8 +28,8 @@ from reflexarc_hw.lib.formats import TIME
 # What the gate does after a trip beside its floor (no approach, hold x and y, blank); from the cycle after the gate is safe.
 REACTION = data.StructLayout({"retract": 1, "bias_ramp": 1, "bias_zero": 1, "trigger": 1, "retreat": 1})
 
-# Who judges what; the rest is judged here.
-JUDGES = {"signals": SIGNAL_CAUSES, "envelope": ENVELOPE_CAUSES, "dose": DOSE_CAUSES, "gate": (Cause.READBACK,)}
+# Who judges what, in the order of the bits; the rest is judged here.
+JUDGES = {"signals": SIGNAL_CAUSES, "envelope": ENVELOPE_CAUSES, "dose": DOSE_CAUSES, "gate": GATE_CAUSES}
 GUARDED = ("signals", "envelope", "dose", "gate")  # blocks with locked registers, beside this one
 
 ALWAYS = sum(1 << cause for cause in Cause if cause not in MASKABLE)
@@ -104,51 +106,51 @@ class Interlock(wiring.Component):
                 guard.inject.eq(inject[Cause.PARITY]),
             ]
 
-        # Verdicts that are made here: each a register.
-        own = {cause: Signal(name=cause.name.lower(), init=cause is Cause.ESTOP) for cause in Cause}
+        # Verdicts that are made here: registers.
+        for cause, heart, beat, timeout in (
+            (Cause.HEARTBEAT, heartbeat, bank.heartbeat_strobe, bank.heartbeat_timeout),
+            (Cause.CPU_HEARTBEAT, cpu_heartbeat, bank.cpu_heartbeat_strobe, bank.cpu_heartbeat_timeout),
+        ):
+            m.d.comb += [heart.beat.eq(beat), heart.timeout.eq(timeout), heart.inject.eq(inject[cause])]
+        errors = Cat(guard.error for guard in guards)
         trip_commanded = bank.command_strobe & (bank.command == InterlockCommand.TRIP)
         event = self.event & (self.event_class == bank.event_class)
         not_ready = (~lines.ready_seen | inject[Cause.READY].replicate(2)) & bank.ready_required
-        conditions = {
+        violated = {
             Cause.SAMPLE_LOST: self.sample_lost | lines.clock_lost,
+            Cause.HEARTBEAT: heartbeat.old,
+            Cause.CPU_HEARTBEAT: cpu_heartbeat.old,
             Cause.ESTOP: ~lines.estop_seen,
             Cause.READY: not_ready.any(),
             Cause.GAIN: lines.gain_seen != bank.gain_expected,
             Cause.POSITION_OVERFLOW: self.position_overflow,
             Cause.UNDERFLOW: self.underflow,
-            Cause.PARITY: Cat(guard.error for guard in guards).any(),
+            # With injection each bank's comparison must fail.
+            Cause.PARITY: Mux(inject[Cause.PARITY], errors.all(), errors.any()),
             Cause.EVENT: event,
             Cause.HOST: trip_commanded,
         }
-        for cause, violated in conditions.items():
-            # Parity and the ready lines are injected further up, for a comparison stands before them.
-            forced = Const(0) if cause in (Cause.PARITY, Cause.READY) else inject[cause]
-            m.d.sync += own[cause].eq((violated | forced) & enable[cause])
-        for cause, heart, beat, timeout in (
-            (Cause.HEARTBEAT, heartbeat, bank.heartbeat_strobe, bank.heartbeat_timeout),
-            (Cause.CPU_HEARTBEAT, cpu_heartbeat, bank.cpu_heartbeat_strobe, bank.cpu_heartbeat_timeout),
-        ):
-            m.d.comb += [
-                heart.beat.eq(beat),
-                heart.timeout.eq(timeout),
-                heart.inject.eq(inject[cause]),
-                heart.enable.eq(enable[cause]),
-                own[cause].eq(heart.old),
-            ]
+        # Where a comparison stands before, the injection is made before it.
+        before = {Cause.HEARTBEAT, Cause.CPU_HEARTBEAT, Cause.READY, Cause.PARITY}
+        first = OWN_CAUSES[0]
+        forced = inject[first:] & sum(1 << (cause - first) for cause in OWN_CAUSES if cause not in before)
+        own = Signal(len(OWN_CAUSES), init=1 << (Cause.ESTOP - first))
+        m.d.sync += own.eq((Cat(violated[cause] for cause in OWN_CAUSES) | forced) & enable[first:])
 
-        judged = dict(own)
+        verdicts = []
         for name, causes in JUDGES.items():
             port = getattr(self, f"{name}_conditions")
+            span = slice(causes[0], causes[-1] + 1)
             m.d.comb += [
-                port.enable.eq(Cat(enable[cause] for cause in causes)),
-                port.inject.eq(Cat(inject[cause] for cause in causes)),
+                port.enable.eq(enable[span]),
+                port.inject.eq(inject[span]),
                 port.latch.eq(lifecycle.latch),
                 port.cause.eq(lifecycle.first_cause),
             ]
-            judged |= {cause: port.verdict[index] for index, cause in enumerate(causes)}
+            verdicts.append(port.verdict)
         verdict = Signal(CAUSES)
         m.d.comb += [
-            verdict.eq(Cat(judged[cause] for cause in Cause)),
+            verdict.eq(Cat(*verdicts, own)),
             lifecycle.verdict.eq(verdict),
             lifecycle.tested.eq(enable),
             lifecycle.commissioned.eq(
@@ -169,14 +171,18 @@ class Interlock(wiring.Component):
         trip_value, trip_limit = Signal(32), Signal(32)
         m.d.sync += gather.eq(lifecycle.latch)
         ports = [getattr(self, f"{name}_conditions") for name in JUDGES]
+        # The lines as the verdict that is being recorded saw them.
+        seen = Cat(lines.ready_seen, lines.gain_seen)
+        seen_late, seen_later = Signal.like(seen), Signal.like(seen)
+        m.d.sync += [seen_late.eq(seen), seen_later.eq(seen_late)]
         with m.If(lifecycle.latch):  # the cycle in which the gate is safe
             m.d.sync += [trip_time.eq(self.time), trip_value.eq(0), trip_limit.eq(0)]
             with m.Switch(lifecycle.first_cause):
                 for cause, value, limit in (
                     (Cause.HEARTBEAT, heartbeat.age_late, bank.heartbeat_timeout),
                     (Cause.CPU_HEARTBEAT, cpu_heartbeat.age_late, bank.cpu_heartbeat_timeout),
-                    (Cause.READY, lines.ready_seen, bank.ready_required),
-                    (Cause.GAIN, lines.gain_seen, bank.gain_expected),
+                    (Cause.READY, seen_later[:2], bank.ready_required),
+                    (Cause.GAIN, seen_later[2:], bank.gain_expected),
                     (Cause.EVENT, bank.event_class, bank.event_class),
                 ):
                     with m.Case(cause):
@@ -191,22 +197,25 @@ class Interlock(wiring.Component):
         tripped = lifecycle.state == InterlockState.TRIPPED
         causes = lifecycle.causes
         touching = Signal()  # contact at the trip
+        was_tripped = Signal()
         with m.If(lifecycle.latch):
             m.d.sync += touching.eq(self.contact)
         with m.Elif(~tripped):
             m.d.sync += touching.eq(0)
         tip = Const(1) if Strap.TIP in self._straps else Const(0)
         motor = Const(1) if Strap.MOTOR in self._straps else Const(0)
-        m.d.sync += [
-            self.reaction.retract.eq((tripped & (causes & bank.react_retract).any()) | tip),
-            self.reaction.bias_ramp.eq(tripped & (causes & (bank.react_bias_ramp | bank.react_bias_contact)).any()),
-            self.reaction.bias_zero.eq(tripped & (causes & bank.react_bias_contact).any() & touching),
-            self.reaction.trigger.eq(tripped & (causes & bank.react_trigger).any()),
-            self.reaction.retreat.eq(tripped & (causes & bank.react_retreat).any() & motor),
-        ]
+        m.d.sync += was_tripped.eq(tripped)
+        with m.If(tripped | was_tripped):
+            m.d.sync += [
+                self.reaction.retract.eq((tripped & (causes & bank.react_retract).any()) | tip),
+                self.reaction.bias_ramp.eq(tripped & (causes & (bank.react_bias_ramp | bank.react_bias_contact)).any()),
+                self.reaction.bias_zero.eq(tripped & (causes & bank.react_bias_contact).any() & touching),
+                self.reaction.trigger.eq(tripped & (causes & bank.react_trigger).any()),
+                self.reaction.retreat.eq(tripped & (causes & bank.react_retreat).any() & motor),
+            ]
 
         m.d.comb += [
-            bank.trip_flags_set.eq((verdict & (lifecycle.tripping | tripped).replicate(CAUSES))),
+            bank.trip_flags_set.eq(Mux(lifecycle.tripping | tripped, verdict, 0)),
             bank.state.eq(lifecycle.state),
             bank.live.eq(verdict),
             bank.first_cause.eq(lifecycle.first_cause),

@@ -1,6 +1,6 @@
 """Disarmed, arming, armed, tripped: the state machine that decides whether outputs may live."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,9 +17,10 @@ class Lifecycle(wiring.Component):
     """Takes the verdicts, decides, latches.
 
     ``safe`` is combinational from the verdicts and high unless the state is armed and nothing is violated: reset, arming and any state that
-    can't be are safe. ``inject`` is one-hot and can be other than 0 in the state ARMING only.
+    can't be are safe. ``inject`` is a register, one-hot, and 0 whenever the state is armed.
 
-    ARM begins the test: each condition of ``tested`` is injected in turn and must fire within FIRE_CYCLES; then nothing may be violated.
+    ARM begins the test: each condition in turn must first be silent, and is then injected; each of ``tested`` must fire within FIRE_CYCLES.
+    Then nothing may be violated, on samples that came after the last injection.
     ``causes`` gathers what was violated since the trip; ``first_cause`` is the lowest bit of the first cycle.
     """
 
@@ -57,23 +58,25 @@ class Lifecycle(wiring.Component):
         def commanded(command: InterlockCommand):
             return self.command_valid & (self.command == command)
 
-        cause = Signal(range(CAUSES))  # under test
-        injecting = Signal()
+        turn = Signal(CAUSES)  # one-hot: the condition under test; 0 when all had their turn
+        cause = Signal(range(CAUSES))  # its number
         waited = Signal(range(max(FIRE_CYCLES, CLEAR_CYCLES) + 1))
         ticks = Signal(range(CLEAR_TICKS + 1))
-        m.d.comb += self.inject.eq(Mux(injecting & (self.state == InterlockState.ARMING), 1 << cause, 0))
+        # The lowest bit alone: what is left of a number when it meets its negative.
+        alone = Signal(CAUSES)
         lowest = Signal(CAUSE_BITS, init=NO_CAUSE)
-        m.d.comb += lowest.eq(NO_CAUSE)
-        for each in reversed(Cause):
-            with m.If(self.verdict[each]):
-                m.d.comb += lowest.eq(each)
+        m.d.comb += alone.eq(self.verdict & -self.verdict)
+        with m.If(violated):
+            m.d.comb += lowest.eq(Cat(Cat(alone[each] for each in Cause if each >> bit & 1).any() for bit in range(CAUSE_BITS - 1)))
+        with m.Else():
+            m.d.comb += lowest.eq(NO_CAUSE)
 
         def end(result: ArmingResult, which=NO_CAUSE):
             m.d.sync += [
                 self.state.eq(InterlockState.ARMED if result is ArmingResult.ARMED else InterlockState.DISARMED),
                 self.result.eq(result),
                 self.result_cause.eq(which),
-                injecting.eq(0),
+                self.inject.eq(0),
             ]
 
         m.d.sync += self.latch.eq(self.tripping)
@@ -89,22 +92,26 @@ class Lifecycle(wiring.Component):
                             self.state.eq(InterlockState.ARMING),
                             self.result.eq(ArmingResult.UNDER_TEST),
                             self.result_cause.eq(NO_CAUSE),
+                            turn.eq(1),
                             cause.eq(0),
-                            injecting.eq(1),
                             waited.eq(0),
                             ticks.eq(0),
                         ]
             with m.Case(InterlockState.ARMING):
                 with m.If(self.command_valid):
                     end(ArmingResult.ABORTED)
-                with m.Elif(injecting):
+                with m.Elif(self.inject.any()):
                     m.d.sync += waited.eq(waited + 1)
-                    with m.If(~self.tested.bit_select(cause, 1) | self.verdict.bit_select(cause, 1)):
-                        m.d.sync += [cause.eq(cause + 1), waited.eq(0)]
-                        with m.If(cause == CAUSES - 1):
-                            m.d.sync += injecting.eq(0)
+                    with m.If((self.inject & (self.verdict | ~self.tested)).any()):
+                        m.d.sync += [self.inject.eq(0), turn.eq(turn << 1), cause.eq(cause + 1), waited.eq(0)]
                     with m.Elif(waited == FIRE_CYCLES):
                         end(ArmingResult.DID_NOT_FIRE, cause)
+                with m.Elif(turn.any()):
+                    m.d.sync += waited.eq(waited + 1)
+                    with m.If(~(turn & self.verdict).any()):
+                        m.d.sync += [self.inject.eq(turn), waited.eq(0)]
+                    with m.Elif(waited == FIRE_CYCLES):
+                        end(ArmingResult.DID_NOT_CLEAR, cause)
                 with m.Else():
                     m.d.sync += waited.eq(waited + 1)
                     with m.If(self.tick & (ticks != CLEAR_TICKS)):

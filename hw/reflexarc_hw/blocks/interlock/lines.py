@@ -10,12 +10,11 @@ LINE_CYCLES = 3  # from a line to its verdict: a synchroniser of two and the reg
 
 
 class Heartbeat(wiring.Component):
-    """Age of the last beat in cycles, and whether it is too old: ``old`` rises ``timeout + 1`` cycles after ``beat``."""
+    """Age of the last beat in cycles, and, combinational, whether it is too old: from ``timeout + 1`` cycles after ``beat`` on."""
 
     beat: In(1)
     timeout: In(AGE_BITS)
     inject: In(1)
-    enable: In(1)
     age: Out(AGE_BITS)
     age_late: Out(AGE_BITS)  # two cycles ago: what the verdict that is being recorded saw
     old: Out(1)
@@ -25,11 +24,9 @@ class Heartbeat(wiring.Component):
         one_late = Signal(AGE_BITS)
         m.d.sync += [one_late.eq(self.age), self.age_late.eq(one_late)]
         seen = Mux(self.inject, 1 << AGE_BITS, self.age)
-        m.d.sync += self.old.eq((seen >= self.timeout) & self.enable)
+        m.d.comb += self.old.eq((seen >= self.timeout) & ~(self.beat & ~self.inject))
         with m.If(self.beat):
             m.d.sync += self.age.eq(0)
-            with m.If(~self.inject):
-                m.d.sync += self.old.eq(0)
         with m.Elif(~self.age.all()):
             m.d.sync += self.age.eq(self.age + 1)
         return m

@@ -26,13 +26,14 @@ from reflexarc_hw.lib.formats import CODE, OUTPUTS, SAMPLES
 from reflexarc_hw.lib.memory import Ram
 
 ENTRY = data.StructLayout({"current": CODE, "monitor": CODE, "dac": OUTPUTS, "flags": 8})
+READ_CYCLES = 5  # from an index to its entry: address, RAM, its register, choice
 LONG_ENTRY = data.StructLayout({"entry": ENTRY, "current_low": CODE, "current_high": CODE})
 
 
 class TriggeredRing(wiring.Component):
     """A ring of entries; from ``tripped`` on ``post_trigger`` more are written, then none until ``release`` without ``tripped``.
 
-    Index 0 is the oldest entry; ``read`` follows ``index`` after 3 cycles.
+    Index 0 is the oldest entry; ``read`` follows ``index`` after 3 cycles of ``reading``.
     """
 
     def __init__(self, layout: data.Layout, depth: int, post_trigger: int) -> None:
@@ -45,6 +46,7 @@ class TriggeredRing(wiring.Component):
                 "tripped": In(1),
                 "release": In(1),
                 "index": In(range(depth)),
+                "reading": In(1),  # look now; else the last entry stands
                 "state": Out(RecorderState),
                 "entries": Out(count),
                 "after_trip": Out(count),
@@ -79,7 +81,8 @@ class TriggeredRing(wiring.Component):
             with m.Case(RecorderState.FROZEN):
                 with m.If(self.release & ~self.tripped):
                     m.d.sync += [self.state.eq(RecorderState.RUNNING), position.eq(0), full.eq(0)]
-        m.d.sync += ring.read_address.eq(Mux(full, position, 0) + self.index)
+        with m.If(self.reading):
+            m.d.sync += ring.read_address.eq(Mux(full, position, 0) + self.index)
         m.d.comb += [self.entries.eq(Mux(full, self._depth, position)), self.read.eq(ring.read_data)]
         return m
 
@@ -151,21 +154,33 @@ class Recorder(wiring.Component):
             ]
 
         chosen = bank.ring == Ring.LONG
-        read = Signal(ENTRY)
+        # Between accesses the way out sleeps: it is the widest path of all.
+        read = Signal(LONG_ENTRY)
+        looking = Signal(range(READ_CYCLES + 1))
+        with m.If(bank.index_strobe | bank.ring_strobe):
+            m.d.sync += looking.eq(READ_CYCLES)
+        with m.Elif(looking != 0):
+            m.d.sync += looking.eq(looking - 1)
+        m.d.comb += [short.reading.eq(looking != 0), long.reading.eq(looking != 0)]
+        with m.If(looking == 1):
+            m.d.sync += [
+                read.entry.eq(Mux(chosen, long.read.entry, short.read)),
+                read.current_low.eq(Mux(chosen, long.read.current_low, short.read.current)),
+                read.current_high.eq(Mux(chosen, long.read.current_high, short.read.current)),
+            ]
         m.d.comb += [
-            read.eq(Mux(chosen, long.read.entry, short.read)),
             bank.state.eq(RecorderState.TRIGGERED),
             bank.entries.eq(Mux(chosen, long.entries, short.entries)),
             bank.after_trip.eq(Mux(chosen, long.after_trip, short.after_trip)),
-            bank.current.eq(read.current),
-            bank.monitor.eq(read.monitor),
-            bank.x.eq(read.dac.x),
-            bank.y.eq(read.dac.y),
-            bank.z.eq(read.dac.z),
-            bank.bias.eq(read.dac.bias),
-            bank.flags.eq(read.flags),
-            bank.current_low.eq(Mux(chosen, long.read.current_low, read.current)),
-            bank.current_high.eq(Mux(chosen, long.read.current_high, read.current)),
+            bank.current.eq(read.entry.current),
+            bank.monitor.eq(read.entry.monitor),
+            bank.x.eq(read.entry.dac.x),
+            bank.y.eq(read.entry.dac.y),
+            bank.z.eq(read.entry.dac.z),
+            bank.bias.eq(read.entry.dac.bias),
+            bank.flags.eq(read.entry.flags),
+            bank.current_low.eq(read.current_low),
+            bank.current_high.eq(read.current_high),
         ]
         for state in (RecorderState.RUNNING, RecorderState.FROZEN):
             with m.If((short.state == state) & (long.state == state)):

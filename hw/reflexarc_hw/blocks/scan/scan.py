@@ -217,14 +217,14 @@ class Scan(wiring.Component):
             bank.line.eq(line),
             bank.frames.eq(frames),
         ]
-        # Outside the range a position stands at the rail and says so; it never comes out on the other side.
+        # Outside the range a position stands at the rail and says so, both one cycle later; it never comes out on the other side.
         beyond = []
         for position, output in ((x, self.x), (y, self.y)):
             top = position[POSITION.width + EXTRA - 1 :]
             outside = Signal()
             m.d.comb += outside.eq(~((top == 0) | top.all()))
             rail = Mux(position[-1], 1 << (POSITION.width - 1), (1 << (POSITION.width - 1)) - 1)
-            m.d.comb += output.eq(Mux(outside, rail, position[EXTRA:]))
+            m.d.sync += output.eq(Mux(outside, rail, position[EXTRA:]))
             beyond.append(outside)
         m.d.sync += self.overflow.eq(beyond[0] | beyond[1])
         return m

@@ -9,7 +9,7 @@ EXTRA_BITS = 15  # below the error's, so that the slowest low-pass moves for one
 STATE = signed(ERROR.width + EXTRA_BITS)  # Q6.27
 MEAN_EXTRA_BITS = 15
 MEAN = unsigned(32 + MEAN_EXTRA_BITS)  # Q12.35
-ENERGY_CYCLES = 5  # from ``error_valid`` to the new ``energy``
+ENERGY_CYCLES = 6  # from ``error_valid`` to the new ``energy``
 
 
 class Oscillation(wiring.Component):
@@ -28,7 +28,7 @@ class Oscillation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        valid = Signal(4)
+        valid = Signal(5)
         m.d.sync += valid.eq((valid << 1) | self.error_valid)
         fast, slow = Signal(STATE), Signal(STATE)
         fast_gap, slow_gap = Signal(signed(STATE.width + 1)), Signal(signed(STATE.width + 1))
@@ -51,8 +51,10 @@ class Oscillation(wiring.Component):
             m.d.sync += square.eq(band * band)
         square_held = Signal(32)  # Q12.20
         m.d.comb += square_held.eq(square >> 4)
-        gap = (square_held << MEAN_EXTRA_BITS) - mean
+        gap = Signal(signed(MEAN.width + 1))
         with m.If(valid[3]):
+            m.d.sync += gap.eq((square_held << MEAN_EXTRA_BITS) - mean)
+        with m.If(valid[4]):
             m.d.sync += mean.eq(mean + (gap >> self.window))
         m.d.comb += self.energy.eq(mean >> MEAN_EXTRA_BITS)
         return m

@@ -50,8 +50,6 @@ class Signals(wiring.Component):
         place = {cause: index for index, cause in enumerate(SIGNAL_CAUSES)}
         enable = {cause: self.conditions.enable[index] for cause, index in place.items()}
         inject = {cause: self.conditions.inject[index] for cause, index in place.items()}
-        verdict = {cause: Signal(name=cause.name.lower()) for cause in SIGNAL_CAUSES}
-        m.d.comb += self.conditions.verdict.eq(Cat(verdict[cause] for cause in SIGNAL_CAUSES))
         beat = Signal(2)
         m.d.sync += beat.eq(beat + 1)
 
@@ -66,20 +64,20 @@ class Signals(wiring.Component):
 
         current = self._channel(
             m, "current", self.samples[CURRENT], beat,
-            high=Mux(pulse_limits, bank.pulse_current_high, tighter(m, bank.current_high, bank.soft_current_high, least=False)),
-            low=Mux(pulse_limits, bank.pulse_current_low, tighter(m, bank.current_low, bank.soft_current_low, least=True)),
-            slew=Mux(pulse_limits, bank.pulse_current_slew, tighter(m, bank.current_slew, bank.soft_current_slew, least=False)),
-            causes=(Cause.CURRENT_HIGH, Cause.CURRENT_LOW, Cause.CURRENT_SLEW), enable=enable, inject=inject, verdict=verdict,
+            high=Mux(pulse_limits, bank.pulse_current_high, tighter(bank.current_high, bank.soft_current_high, least=False)),
+            low=Mux(pulse_limits, bank.pulse_current_low, tighter(bank.current_low, bank.soft_current_low, least=True)),
+            slew=Mux(pulse_limits, bank.pulse_current_slew, tighter(bank.current_slew, bank.soft_current_slew, least=False)),
+            causes=(Cause.CURRENT_HIGH, Cause.CURRENT_LOW, Cause.CURRENT_SLEW), enable=enable, inject=inject,
         )  # fmt: skip
         channels = [current]
         if self._monitor:
             channels.append(
                 self._channel(
                     m, "monitor", self.samples[MONITOR], beat,
-                    high=tighter(m, bank.monitor_high, bank.soft_monitor_high, least=False),
-                    low=tighter(m, bank.monitor_low, bank.soft_monitor_low, least=True),
-                    slew=tighter(m, bank.monitor_slew, bank.soft_monitor_slew, least=False),
-                    causes=(Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW), enable=enable, inject=inject, verdict=verdict,
+                    high=tighter(bank.monitor_high, bank.soft_monitor_high, least=False),
+                    low=tighter(bank.monitor_low, bank.soft_monitor_low, least=True),
+                    slew=tighter(bank.monitor_slew, bank.soft_monitor_slew, least=False),
+                    causes=(Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW), enable=enable, inject=inject,
                 )  # fmt: skip
             )
             m.d.comb += bank.monitor.eq(channels[MONITOR]["last"])
@@ -101,7 +99,6 @@ class Signals(wiring.Component):
             with m.If((beat == 0) | inject[Cause.STUCK]):
                 seen = Mux(inject[Cause.STUCK], (1 << 24) - 1, run)
                 m.d.sync += [stuck[index].eq((seen + 1 >= bank.stuck_samples) & enable[Cause.STUCK]), stuck_run.eq(run + 1)]
-        m.d.comb += [verdict[Cause.SATURATED].eq(saturated.any()), verdict[Cause.STUCK].eq(stuck.any())]
 
         m.submodules.oscillation = oscillation = Oscillation()
         m.d.comb += [
@@ -112,9 +109,16 @@ class Signals(wiring.Component):
             oscillation.window.eq(bank.oscillation_window),
             bank.oscillation.eq(oscillation.energy),
         ]
+        ringing = Signal()
         with m.If((beat == 0) | inject[Cause.OSCILLATION]):
             energy = Mux(inject[Cause.OSCILLATION], 1 << 32, oscillation.energy)
-            m.d.sync += verdict[Cause.OSCILLATION].eq((energy > bank.oscillation_limit) & enable[Cause.OSCILLATION])
+            m.d.sync += ringing.eq((energy > bank.oscillation_limit) & enable[Cause.OSCILLATION])
+
+        windows = [channel["verdict"] for channel in channels]
+        if not self._monitor:
+            windows.append(Const(0, 3))
+        m.d.comb += self.conditions.verdict.eq(Cat(*windows, saturated.any(), stuck.any(), ringing))
+        assert SIGNAL_CAUSES[6:] == (Cause.SATURATED, Cause.STUCK, Cause.OSCILLATION)
 
         code, level = self.samples[CURRENT].code, Cat(bank.contact_current, Const(0, 1)).as_signed()
         with m.If(self.samples[CURRENT].valid):
@@ -138,7 +142,7 @@ class Signals(wiring.Component):
         measured(m, self.conditions, pairs)
         return m
 
-    def _channel(self, m, name, sample, beat, *, high, low, slew, causes, enable, inject, verdict):
+    def _channel(self, m, name, sample, beat, *, high, low, slew, causes, enable, inject):
         """Window and slew of one converter; its registers by name."""
         high_now, low_now = Signal(CODE, name=f"{name}_high"), Signal(CODE, name=f"{name}_low")
         slew_now = Signal(20, name=f"{name}_slew")
@@ -148,19 +152,12 @@ class Signals(wiring.Component):
             m.d.sync += [high_now.eq(high), low_now.eq(low), slew_now.eq(slew)]
         with m.If(beat == 1):
             m.d.sync += [rise_to.eq(last + slew_now), fall_to.eq(last - slew_now)]
+        verdict = Signal(3, name=f"{name}_verdict")
         cause_high, cause_low, cause_slew = causes
-        operand = Signal(OPERAND, name=f"{name}_operand")
-        m.d.comb += operand.eq(sample.code)
-        with m.If(inject[cause_low]):
-            m.d.comb += operand.eq(-BEYOND)
-        with m.If(inject[cause_high] | inject[cause_slew]):
-            m.d.comb += operand.eq(BEYOND)
+        operand = Mux(inject[cause_high] | inject[cause_slew], Const(BEYOND, OPERAND), Mux(inject[cause_low], -BEYOND, sample.code))
         with m.If(sample.valid | inject[cause_high] | inject[cause_low] | inject[cause_slew]):
-            m.d.sync += [
-                verdict[cause_high].eq((operand > high_now) & enable[cause_high]),
-                verdict[cause_low].eq((operand < low_now) & enable[cause_low]),
-                verdict[cause_slew].eq(((operand > rise_to) | (operand < fall_to)) & enable[cause_slew]),
-            ]
+            found = Cat(operand > high_now, operand < low_now, (operand > rise_to) | (operand < fall_to))
+            m.d.sync += verdict.eq(found & Cat(enable[cause] for cause in causes))
         with m.If(sample.valid):
             m.d.sync += [last.eq(sample.code), before.eq(last)]
-        return {"last": last, "before": before, "high": high_now, "low": low_now, "slew": slew_now}
+        return {"last": last, "before": before, "high": high_now, "low": low_now, "slew": slew_now, "verdict": verdict}

@@ -1,0 +1,175 @@
+"""Proofs of the output gate: its floor, for every configuration of the registers.
+
+| assumption | why it is harmless |
+|---|---|
+| `reactions_need_a_trip` | the interlock lets bias, trigger and motor react only while safe, a cycle before and a cycle after too: `interlock_trip`, under the same name |
+| 16 cycles a sample | the compressed rate's; only how often z steps and how long a frame is left alone depend on it |
+
+Requests, `safe`, reactions, frames, read-back, register accesses and the reset are free in every cycle.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data
+
+from reflexarc.contract.blocks import gate
+from reflexarc.contract.blocks.gate import CODE_MAX, CODE_MIN
+from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
+from reflexarc_hw.blocks.gate.gate import Gate
+from reflexarc_hw.formal import Mutation, Proof
+from reflexarc_hw.lib.formats import CODE, OUTPUTS
+
+GATE, MOTOR = "blocks/gate/gate.py", "blocks/gate/motor.py"
+CYCLES_PER_SAMPLE = 16
+RAIL = CODE_MAX << POSITION_FRACTION_BITS
+LEAST_STEP = gate.BLOCK["retract_step"].low
+STEPS = (CODE_MAX - CODE_MIN << POSITION_FRACTION_BITS) // LEAST_STEP  # that bring z from one rail to the other
+GREATEST_BIAS_STEP = gate.BLOCK["bias_step"].high >> 12  # codes
+LEFT_ALONE = 2 * CYCLES_PER_SAMPLE - 1  # cycles after a trip's frame in which no other may begin
+
+
+class GateProof(Proof):
+    name = "gate"
+    depth = CYCLES_PER_SAMPLE + 3
+    cover_depth = 2 * CYCLES_PER_SAMPLE + 8
+    properties = {
+        "reset_is_safe": "After reset z stands at the withdrawn rail, x, y and bias at 0, the beam is blanked, nothing pulses or steps.",
+        "z_never_approaches": "While safe, neither z nor its code ever falls.",
+        "x_and_y_hold": "While safe, x and y do not change.",
+        "beam_is_blanked": "While safe, the beam is blanked.",
+        "pulse_ends": "While safe, no pulse is driven, and pump and blanker do not change.",
+        "bias_floor": "While safe, the bias is the last one outside of a pulse; it goes to 0 on contact, or towards 0 in small steps once z is withdrawn.",
+        "z_steps_away": f"While safe and told to withdraw, z goes {LEAST_STEP} or more away in each {CYCLES_PER_SAMPLE} cycles, or is withdrawn.",
+        "retract_ends": f"Told to withdraw for {STEPS} * {CYCLES_PER_SAMPLE} cycles, z is at the rail, from wherever and for any step.",
+        "first_frame_at_once": "In the cycle in which the first safe codes stand, a frame begins.",
+        "first_frame_is_left_to_end": f"No other frame begins in the {LEFT_ALONE - 1} cycles after it.",
+        "live_drives_what_was_asked": "While live, each code is the rounded request of 2 (z, bias) or 4 (x, y) cycles ago.",
+        "readback_shows": "A read-back that is not what was sent has its verdict 2 cycles later, if enabled.",
+        "motor_needs_withdrawn_z": "The coarse motor steps only while safe, told to and z at the rail; and not more often than it was set to.",
+    }
+    assumptions = ("reactions_need_a_trip",)
+    covers = ("READBACK", "withdrawn_after_live", "bias_ramps", "bias_zero", "motor_steps")
+    mutations = (
+        Mutation("reset_is_safe", GATE, '"blank": Out(1, init=1)', '"blank": Out(1)', 2),
+        Mutation("z_never_approaches", GATE, "Mux(stepped > rail, rail, stepped)", "stepped"),
+        Mutation("z_never_approaches", GATE, "self.z_driven.eq(away), away.eq(step_away(away))", "self.z_driven.eq(requested_z)"),
+        Mutation("x_and_y_hold", GATE, "[self.dac.bias.eq(bias_kept), self.blank.eq(1)", "[self.dac.x.eq(request.x), self.dac.bias.eq(bias_kept), self.blank.eq(1)"),
+        Mutation("beam_is_blanked", GATE, "self.blank.eq(1), self.pulse", "self.blank.eq(self.blank_request), self.pulse"),
+        Mutation("pulse_ends", GATE, "self.blank.eq(1), self.pulse_driven.eq(0)", "self.blank.eq(1)"),
+        Mutation("bias_floor", GATE, "with m.If(~request_pulse):", "with m.If(1):"),
+        Mutation("bias_floor", GATE, "self.reaction.bias_ramp & withdrawn & beat", "self.reaction.bias_ramp & beat", 24),
+        Mutation("bias_floor", GATE, "with m.Elif(bias_kept < 0):", "with m.Elif(bias_kept > 0):", 24),
+        Mutation("z_steps_away", GATE, "(beat | ~safe_late) & self.reaction.retract", "(beat | ~safe_late) & self.reaction.retract & self.frame", 24),
+        Mutation("z_steps_away", "blocks/gate/gate.py", "stepped = position + bank.retract_step", "stepped = position + bank.retract_step[4:]", 24),
+        Mutation("retract_ends", GATE, "(beat | ~safe_late) & self.reaction.retract", "~safe_late & self.reaction.retract", 40),
+        Mutation("first_frame_at_once", GATE, "self.dac_load.eq(first_safe | (self.frame & (guard == 0)))", "self.dac_load.eq(self.frame & (guard == 0))"),
+        Mutation("first_frame_is_left_to_end", GATE, "guard.eq(guard_cycles)", "guard.eq(guard_cycles - 1)", 40),
+        Mutation("live_drives_what_was_asked", GATE, "(position >> (POSITION_FRACTION_BITS - 1)) + 1 >> 1", "position >> POSITION_FRACTION_BITS"),
+        Mutation("live_drives_what_was_asked", GATE, "for stage in range(XY_CYCLES - 1)", "for stage in range(XY_CYCLES - 2)"),
+        Mutation("readback_shows", GATE, "Mux(inject, ~self.readback.dac[name], sent[name])).any()", "Mux(inject, ~self.readback.dac[name], sent[name]))[1:].any()"),
+        Mutation("motor_needs_withdrawn_z", GATE, "motor.go.eq(self.safe & self.reaction.retreat & withdrawn)", "motor.go.eq(self.safe & self.reaction.retreat)", 48),
+        Mutation("motor_needs_withdrawn_z", MOTOR, "(self.left != 0) | self.step", "1", 48),
+    )  # fmt: skip
+
+    def describe(self, m: Module) -> None:
+        dut = self.add("gate", Gate(CYCLES_PER_SAMPLE))
+        bank = self.part("gate.bank")
+        reaction = dut.reaction
+        others = Cat(reaction.bias_ramp, reaction.bias_zero, reaction.trigger, reaction.retreat).any()
+        was_safe = self.past(dut.safe, init=1)
+        self.assume("reactions_need_a_trip", ~others | (dut.safe & was_safe))
+        self.assume("reactions_need_a_trip", ~self.past(others) | dut.safe)
+
+        first = Signal(init=1)
+        m.d.sync += first.eq(0)
+        calm = dut.blank & ~dut.pulse_driven & ~dut.motor_step & ~dut.trigger
+        codes = (dut.dac.x == 0) & (dut.dac.y == 0) & (dut.dac.bias == 0) & (dut.dac.z == CODE_MAX)
+        self.holds("reset_is_safe", ~first | (calm & codes & (dut.z_driven == RAIL)))
+
+        z_before = self.past(dut.z_driven, init=RAIL)
+        self.holds("z_never_approaches", ~was_safe | ((dut.z_driven >= z_before) & (dut.dac.z >= self.past(dut.dac.z, init=CODE_MAX))))
+        away = self.inside("gate.away")
+        self.invariant((away == RAIL) | ((away >= dut.z_driven + LEAST_STEP) & (away < RAIL)))
+        self.holds("x_and_y_hold", ~was_safe | ((dut.dac.x == self.past(dut.dac.x)) & (dut.dac.y == self.past(dut.dac.y))))
+        self.holds("beam_is_blanked", ~was_safe | dut.blank)
+        self.holds("pulse_ends", ~was_safe | (~dut.pulse_driven & (dut.pump == self.past(dut.pump))))
+
+        kept = Signal(CODE)
+        plain = Mux(dut.pulse_driven, kept, dut.dac.bias)
+        m.d.sync += kept.eq(plain)
+        before, bias = self.past(plain), dut.dac.bias
+        change = Signal(signed(CODE.width + 1))
+        m.d.comb += change.eq(bias - before)
+        at_once = self.past(reaction.bias_zero, 2) & (bias == 0)
+        towards = Mux(before < 0, (change > 0) & (bias <= 0), (change < 0) & (bias >= 0))
+        small = (change <= GREATEST_BIAS_STEP + 1) & (change >= -GREATEST_BIAS_STEP - 1)
+        ramps = self.past(reaction.bias_ramp & (dut.z_driven == RAIL), 2) & towards & small
+        self.holds("bias_floor", ~was_safe | (change == 0) | at_once | ramps)
+        moving = self.past(reaction.bias_zero | reaction.bias_ramp)
+        bias_kept = self.inside("gate.bias_kept")
+        self.invariant((bias_kept == plain) | moving)
+        self.invariant(~was_safe | (bias == self.past(bias_kept)))
+
+        whole = self.lasted(dut.safe & reaction.retract, CYCLES_PER_SAMPLE)
+        z_then = self.past(dut.z_driven, CYCLES_PER_SAMPLE, init=RAIL)
+        self.holds("z_steps_away", ~whole | (dut.z_driven >= z_then + LEAST_STEP) | (dut.z_driven == RAIL))
+
+        # Steps that must have been made by now, if each of N cycles brings one, from the rail next to the sample.
+        told = dut.safe & reaction.retract
+        cycle, steps = Signal(range(CYCLES_PER_SAMPLE)), Signal(range(STEPS + 1))
+        ends = cycle == CYCLES_PER_SAMPLE - 1
+        m.d.sync += [
+            cycle.eq(Mux(told & ~ends, cycle + 1, 0)),
+            steps.eq(Mux(told, Mux(ends & (steps != STEPS), steps + 1, steps), 0)),
+        ]
+        self.invariant(cycle < CYCLES_PER_SAMPLE)
+        self.invariant(steps <= STEPS)
+        self.holds("retract_ends", (steps != STEPS) | (dut.z_driven == RAIL))
+        self.invariant(dut.z_driven >= (CODE_MIN << POSITION_FRACTION_BITS) + steps * LEAST_STEP)
+
+        first_codes = self.past(dut.safe & ~was_safe)
+        self.holds("first_frame_at_once", ~first_codes | dut.dac_load)
+        since = Signal(range(LEFT_ALONE + 1), init=LEFT_ALONE)  # cycles since that frame
+        m.d.sync += since.eq(Mux(first_codes, 1, Mux(since == LEFT_ALONE, since, since + 1)))
+        self.holds("first_frame_is_left_to_end", ~dut.dac_load | first_codes | (since == LEFT_ALONE))
+        self.invariant(self.inside("gate.guard") == LEFT_ALONE - since)
+
+        def rounded(position: Value) -> Value:
+            code = (position + (1 << (POSITION_FRACTION_BITS - 1))) >> POSITION_FRACTION_BITS
+            return Mux(code > CODE_MAX, CODE_MAX, code)
+
+        asked = {"x": self.past(rounded(dut.x), 4), "y": self.past(rounded(dut.y), 4), "z": self.past(rounded(dut.z), 2, init=CODE_MAX)}
+        asked["bias"] = self.past(Mux(dut.pulse, dut.pulse_bias, bank.bias), 2)
+        for name, code in asked.items():
+            self.holds("live_drives_what_was_asked", was_safe | (dut.dac[name] == code))
+
+        sent = Signal(OUTPUTS, init={"z": CODE_MAX})
+        with m.If(dut.dac_load):
+            m.d.sync += sent.eq(dut.dac)
+        different = dut.readback.valid & (dut.readback.dac.as_value() != sent.as_value()) & ~dut.conditions.inject[0]
+        shown = self.past(different, 2) & self.past(dut.conditions.enable[0])
+        verdict = dut.conditions.verdict[0]
+        self.holds("readback_shows", ~shown | verdict)
+
+        steps_now = dut.motor_step & ~self.past(dut.motor_step)
+        go = self.past(dut.safe & reaction.retreat) & self.past(dut.z_driven == RAIL, 2, init=1)
+        self.holds("motor_needs_withdrawn_z", ~dut.motor_step | go)
+        limit, made = Signal(16), Signal(17)
+        going = self.inside("gate.motor.going")
+        with m.If(~going):
+            m.d.sync += [limit.eq(bank.retreat_steps), made.eq(0)]
+        with m.Else():
+            m.d.sync += made.eq(made + steps_now)
+        self.holds("motor_needs_withdrawn_z", ~going | (made + steps_now <= limit))
+        self.invariant(~going | (made + steps_now + self.part("gate.motor").left == limit))
+        self.invariant(going | ~dut.motor_step)
+
+        self.reaches("READBACK", verdict & ~self.past(dut.conditions.inject.any(), 2))
+        was_live = Signal()
+        m.d.sync += was_live.eq(was_live | ~dut.safe)
+        self.reaches("withdrawn_after_live", was_live & was_safe & (z_before != RAIL) & (dut.z_driven == RAIL))
+        self.reaches("bias_ramps", was_safe & ramps & (bias != 0))
+        self.reaches("bias_zero", was_safe & at_once & (change != 0))
+        self.reaches("motor_steps", dut.motor_step)
+
+
+PROOFS = [GateProof()]

@@ -1,0 +1,333 @@
+"""Proofs of the interlock: of its state machine alone, and of the whole block with every judge, line and bus access free.
+
+| assumption | why it is harmless |
+|---|---|
+| `tested_holds_while_locked` (lifecycle) | the mask is made of straps and of a locked register: `bank_interlock`, `locked_registers_hold`, with `live_is_locked` here |
+| 16 cycles a sample (whole block) | the number only sets after how many cycles a silent sample clock counts as lost; the reasoning is the same for 56 |
+
+Verdicts, commands, lines, ticks, bus accesses and the reset are free in every cycle.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+
+from reflexarc.contract.blocks import interlock
+from reflexarc.contract.blocks.interlock import MASKABLE, NO_CAUSE, OWN_CAUSES, Cause, InterlockCommand, InterlockState, Strap
+from reflexarc.contract.registers import WORD_BYTES
+from reflexarc_hw.blocks.interlock.interlock import GUARDED, JUDGES, Interlock
+from reflexarc_hw.blocks.interlock.lifecycle import CAUSES, CLEAR_CYCLES, FIRE_CYCLES, Lifecycle
+from reflexarc_hw.blocks.interlock.lines import AGE_BITS, LINE_CYCLES
+from reflexarc_hw.formal import Mutation, Proof
+from reflexarc_hw.platforms.board import FULL
+
+LIFECYCLE, INTERLOCK, LINES = "blocks/interlock/lifecycle.py", "blocks/interlock/interlock.py", "blocks/interlock/lines.py"
+CYCLES_PER_SAMPLE = 16
+ARMING_CYCLES = CAUSES * (FIRE_CYCLES + 1) + CLEAR_CYCLES + 1
+# The shortest ways from reset to armed, for the mutations: what comes before need not be looked at.
+LIFECYCLE_ARMED, ARMED = 36, 44
+
+
+class LifecycleProof(Proof):
+    """The state machine."""
+
+    name = "lifecycle"
+    depth = 3
+    cover_depth = 42
+    properties = {
+        "violated_is_safe": "A verdict makes safe in the same cycle.",
+        "tripped_is_safe": "From a trip on, safe until ACK comes in a cycle in which no flag is set and nothing is violated.",
+        "live_only_after_arm": "Live only if ARM came while commissioned, clean and without flags, and no DISARM, trip or reset since.",
+        "arming_tests_everything": "Live only if each tested condition has fired on injection since ARM.",
+        "disarm_is_safe": "In the cycle after DISARM or TRIP is commanded while arming, or DISARM at any time, safe.",
+        "first_cause_is_kept": "The first cause is the lowest verdict of the trip's first cycle, and stays until the next trip after an ACK.",
+        "causes_gather": "While tripped, causes are all that was violated since the trip.",
+        "injection_never_live": "Injection is one condition at a time, and never while live.",
+        "live_is_locked": "While live, and in the cycle before, registers are locked.",
+        "arming_ends": f"Arming ends within {ARMING_CYCLES} cycles.",
+    }
+    assumptions = ("tested_holds_while_locked",)
+    covers = (*(cause.name for cause in Cause), "armed_again")
+    mutations = (
+        Mutation("violated_is_safe", LIFECYCLE, "self.safe.eq(~self.armed | violated)", "self.safe.eq(~self.armed)", 42, LIFECYCLE_ARMED),
+        Mutation(
+            "violated_is_safe", LIFECYCLE, "violated.eq(self.verdict.any())", "violated.eq(self.verdict[:31].any())", 42, LIFECYCLE_ARMED
+        ),
+        Mutation(
+            "tripped_is_safe", LIFECYCLE, "self.state.eq(InterlockState.TRIPPED)", "self.state.eq(InterlockState.ARMED)", 42, LIFECYCLE_ARMED
+        ),
+        Mutation("tripped_is_safe", LIFECYCLE, "commanded(InterlockCommand.ACK) & ~self.flags_set", "commanded(InterlockCommand.ACK)", 84, 70),
+        Mutation("live_only_after_arm", LIFECYCLE, "with m.If(~self.commissioned):", "with m.If(0):", 42, LIFECYCLE_ARMED),
+        Mutation("live_only_after_arm", LIFECYCLE, "with m.Elif(violated | self.flags_set):", "with m.Elif(violated):", 42, LIFECYCLE_ARMED),
+        Mutation("arming_tests_everything", LIFECYCLE, "cause.eq(0),", "cause.eq(1),", 42, 30),
+        Mutation(
+            "arming_tests_everything", LIFECYCLE, "| self.verdict.bit_select(cause, 1)", "| violated", 42, LIFECYCLE_ARMED
+        ),
+        Mutation("disarm_is_safe", LIFECYCLE, "with m.Elif(commanded(InterlockCommand.DISARM)):", "with m.Elif(0):", 42, LIFECYCLE_ARMED),
+        Mutation("disarm_is_safe", LIFECYCLE, "with m.If(self.command_valid):", "with m.If(0):", 42, LIFECYCLE_ARMED),
+        Mutation("first_cause_is_kept", LIFECYCLE, "self.causes.eq(self.causes | self.verdict)", "[self.causes.eq(self.causes | self.verdict), self.first_cause.eq(lowest)]", 44, LIFECYCLE_ARMED),
+        Mutation("first_cause_is_kept", LIFECYCLE, "in reversed(Cause)", "in Cause", 44, LIFECYCLE_ARMED),
+        Mutation("causes_gather", LIFECYCLE, "self.causes.eq(self.causes | self.verdict)", "self.causes.eq(self.verdict)", 44, LIFECYCLE_ARMED),
+        Mutation("injection_never_live", LIFECYCLE, "Mux(injecting & (self.state == InterlockState.ARMING), 1 << cause, 0)", "Mux(self.tick, 1 << cause, 0)", 42, LIFECYCLE_ARMED),
+        Mutation("live_is_locked", LIFECYCLE, "self.locked.eq(self.armed | (self.state == InterlockState.ARMING))", "self.locked.eq(self.state == InterlockState.ARMING)", 42, LIFECYCLE_ARMED),
+        Mutation("arming_ends", LIFECYCLE, "with m.Elif(waited == CLEAR_CYCLES):", "with m.Elif(0):", 74, 60, (("FIRE_CYCLES = 128", "FIRE_CYCLES = 1"), ("CLEAR_CYCLES = 512", "CLEAR_CYCLES = 4"))),
+        Mutation("arming_ends", LIFECYCLE, "with m.Elif(waited == FIRE_CYCLES):", "with m.Elif(0):", 74, 60, (("FIRE_CYCLES = 128", "FIRE_CYCLES = 1"), ("CLEAR_CYCLES = 512", "CLEAR_CYCLES = 4"))),
+    )  # fmt: skip
+
+    def describe(self, m: Module) -> None:
+        dut = self.add("lifecycle", Lifecycle())
+        live, violated = ~dut.safe, dut.verdict.any()
+        command = Value.cast(dut.command)
+
+        def commanded(which: InterlockCommand) -> Value:
+            return dut.command_valid & (command == which)
+
+        self.assume("tested_holds_while_locked", ~self.past(dut.locked) | (dut.tested == self.past(dut.tested)))
+        self.holds("violated_is_safe", ~violated | dut.safe)
+
+        tripped = Signal()
+        acknowledged = commanded(InterlockCommand.ACK) & ~dut.flags_set & ~violated
+        trips = dut.armed & violated
+        with m.If(trips):
+            m.d.sync += tripped.eq(1)
+        with m.Elif(acknowledged):
+            m.d.sync += tripped.eq(0)
+        self.holds("tripped_is_safe", ~tripped | dut.safe)
+        self.invariant(tripped == (dut.state == InterlockState.TRIPPED))
+
+        allowed = Signal()  # by a command that was given when it could be
+        with m.If(trips | commanded(InterlockCommand.DISARM)):
+            m.d.sync += allowed.eq(0)
+        with m.Elif(commanded(InterlockCommand.ARM) & dut.commissioned & ~dut.flags_set & ~violated):
+            m.d.sync += allowed.eq(1)
+        self.holds("live_only_after_arm", ~live | allowed)
+        self.invariant(allowed | ~dut.locked)
+
+        fired = Signal(CAUSES)
+        m.d.sync += fired.eq(Mux(dut.locked, fired | (dut.inject & dut.verdict), 0))
+        missing = dut.tested & ~fired
+        self.holds("arming_tests_everything", ~live | (missing == 0))
+        arming = dut.state == InterlockState.ARMING
+        cause, injecting = self.inside("lifecycle.cause"), self.inside("lifecycle.injecting")
+        self.invariant(~(arming & injecting) | ((missing & ((1 << cause) - 1)) == 0))
+        self.invariant(~((arming & ~injecting) | dut.armed) | (missing == 0))
+
+        stop = commanded(InterlockCommand.DISARM) | (arming & dut.command_valid)
+        self.holds("disarm_is_safe", ~self.past(stop) | (dut.safe & ~dut.locked) | (dut.state == InterlockState.TRIPPED))
+
+        first = Signal(NO_CAUSE + 1, init=1 << NO_CAUSE)
+        with m.If(trips & ~tripped):
+            m.d.sync += first.eq(dut.verdict & -dut.verdict)
+        self.holds("first_cause_is_kept", first == (1 << dut.first_cause))
+
+        gathered = Signal(CAUSES)
+        m.d.sync += gathered.eq(Mux(trips, dut.verdict, gathered | dut.verdict))
+        self.holds("causes_gather", ~tripped | (dut.causes == gathered))
+
+        self.holds("injection_never_live", (~dut.inject.any() | dut.safe) & ((dut.inject & (dut.inject - 1)) == 0))
+        self.holds("live_is_locked", ~live | (dut.locked & self.past(dut.locked)))
+
+        lasted = Signal(range(ARMING_CYCLES + 3))
+        m.d.sync += lasted.eq(Mux(arming, lasted + 1, 0))
+        self.holds("arming_ends", lasted <= ARMING_CYCLES)
+        waited = self.inside("lifecycle.waited")
+        with m.If(arming):
+            self.invariant(
+                Mux(
+                    injecting,
+                    (waited <= FIRE_CYCLES) & (lasted <= cause * (FIRE_CYCLES + 1) + waited),
+                    (waited <= CLEAR_CYCLES) & (lasted <= CAUSES * (FIRE_CYCLES + 1) + waited),
+                )
+            )
+
+        for each in Cause:
+            self.reaches(each.name, tripped & (dut.first_cause == each))
+        again = Signal()
+        m.d.sync += again.eq(again | (tripped & acknowledged))
+        self.reaches("armed_again", again & commanded(InterlockCommand.ARM) & (dut.state == InterlockState.DISARMED))
+
+
+OFFSETS = {register.name: register.offset // WORD_BYTES for register in interlock.BLOCK.registers}
+COMMAND_CYCLES = 2  # from the bus's strobe to the register's
+
+
+class _InterlockProof(Proof):
+    """The whole block: what its proofs share."""
+
+    straps = FULL.straps
+
+    def block(self) -> Interlock:
+        dut = self.add("interlock", Interlock(CYCLES_PER_SAMPLE, self.straps))
+        self.lifecycle = self.part("interlock.lifecycle")
+        self.bank = self.part("interlock.bank")
+        self.verdict = self.lifecycle.verdict
+        self.trips = (dut.state == InterlockState.ARMED) & self.verdict.any()
+        return dut
+
+    def register(self, name: str) -> Signal:
+        return getattr(self.bank, name)
+
+    def written(self, dut: Interlock, name: str, value: int | None = None) -> Value:
+        """Whether a write that was strobed on the bus takes effect in this cycle."""
+        hit = dut.bus.strobe & dut.bus.write & (dut.bus.offset == OFFSETS[name])
+        return self.past(hit if value is None else hit & (dut.bus.write_data == value), COMMAND_CYCLES)
+
+
+class ConditionsProof(_InterlockProof):
+    """From whatever is violated to its verdict and ``safe``, within the stated bounds, armed or not."""
+
+    name = "interlock_conditions"
+    depth = 5
+    cover_depth = 8
+    properties = {
+        "verdict_is_safe": "A verdict of any judge makes safe in the same cycle; nothing masks it on its way.",
+        "windows_count_always": "Judges of causes that can't be masked are enabled whatever the registers say.",
+        "lost_sample_is_safe": "A lost sample makes safe in the next cycle, whatever the registers say.",
+        "silent_clock_is_safe": "No tick for two sample periods makes safe one cycle later, whatever the registers say.",
+        "open_estop_is_safe": f"An open e-stop chain makes safe {LINE_CYCLES} cycles later, whatever the registers say.",
+        "ready_is_safe": f"A required ready line that is low makes safe {LINE_CYCLES} cycles later, if enabled.",
+        "gain_is_safe": f"A gain that is not the expected one makes safe {LINE_CYCLES} cycles later, if enabled.",
+        "overflow_is_safe": "A position that overflows makes safe in the next cycle, whatever the registers say.",
+        "underflow_is_safe": "An underflow makes safe in the next cycle, if enabled.",
+        "parity_is_safe": "A flipped bit that a bank reports makes safe in the next cycle, whatever the registers say.",
+        "event_is_safe": "An event of the class that trips makes safe in the next cycle, if enabled.",
+        "host_is_safe": "TRIP makes safe 3 cycles after the bus's strobe, whatever the registers say.",
+        "silent_host_is_safe": "No heartbeat of the host for the time-out makes safe one cycle later, whatever other registers say.",
+        "silent_cpu_is_safe": "No heartbeat of the housekeeping core for its time-out makes safe one cycle later, if enabled.",
+    }
+    covers = tuple(cause.name for cause in OWN_CAUSES)
+    mutations = (
+        Mutation("verdict_is_safe", INTERLOCK, "verdict.eq(Cat(*verdicts, own))", "verdict.eq(Cat(*verdicts, own) & bank.enable)"),
+        Mutation("windows_count_always", INTERLOCK, "(bank.enable | ALWAYS) &", "bank.enable &"),
+        Mutation("lost_sample_is_safe", INTERLOCK, "self.sample_lost | lines.clock_lost", "lines.clock_lost"),
+        Mutation("silent_clock_is_safe", LINES, "with m.Elif(waited != self._patience):", "with m.Elif(waited != self._patience - 1):", 40),
+        Mutation("open_estop_is_safe", LINES, "FFSynchronizer(self.estop_closed, self.estop_seen, init=0)", "FFSynchronizer(self.estop_closed, self.estop_seen, init=0, stages=3)"),
+        Mutation("ready_is_safe", INTERLOCK, "Cause.READY: not_ready.any()", "Cause.READY: not_ready.all()"),
+        Mutation("gain_is_safe", INTERLOCK, "lines.gain_seen != bank.gain_expected", "lines.gain_seen > bank.gain_expected"),
+        Mutation("overflow_is_safe", INTERLOCK, "Cause.POSITION_OVERFLOW: self.position_overflow", "Cause.POSITION_OVERFLOW: self.position_overflow & self.tick"),
+        Mutation("underflow_is_safe", INTERLOCK, "Cause.UNDERFLOW: self.underflow", "Cause.UNDERFLOW: self.underflow & self.tick"),
+        Mutation("parity_is_safe", INTERLOCK, "errors.any()", "errors.all()"),
+        Mutation("event_is_safe", INTERLOCK, "self.event & (self.event_class == bank.event_class)", "self.event & (self.event_class != bank.event_class)"),
+        Mutation("host_is_safe", INTERLOCK, "bank.command_strobe & (bank.command == InterlockCommand.TRIP)", "bank.command_strobe & (bank.command == InterlockCommand.DISARM)"),
+        Mutation("silent_host_is_safe", LINES, "seen >= self.timeout", "seen > self.timeout"),
+        Mutation("silent_host_is_safe", INTERLOCK, "(Cause.HEARTBEAT, heartbeat, bank.heartbeat_strobe,", "(Cause.HEARTBEAT, heartbeat, bank.command_strobe,"),
+        Mutation("silent_cpu_is_safe", INTERLOCK, "bank.cpu_heartbeat_strobe, bank.cpu_heartbeat_timeout", "bank.heartbeat_strobe, bank.cpu_heartbeat_timeout"),
+    )  # fmt: skip
+
+    def describe(self, m: Module) -> None:
+        dut = self.block()
+        ports = [getattr(dut, f"{name}_conditions") for name in JUDGES]
+        self.holds("verdict_is_safe", ~Cat(port.verdict for port in ports).any() | (dut.safe & self.verdict.any()))
+        for port, causes in zip(ports, JUDGES.values(), strict=True):
+            for index, cause in enumerate(causes):
+                if cause not in MASKABLE:
+                    self.holds("windows_count_always", port.enable[index])
+
+        def shows(name: str, cause: Cause, violated: Value, cycles: int = 1, *, given: Value | int = 1) -> None:
+            """``given`` as it is in the last of these cycles, in which the registers count."""
+            given = self.past(Value.cast(given))
+            if cause in MASKABLE:
+                given &= self.past(self.register("enable")[cause])
+            self.holds(name, ~(self.past(violated, cycles) & given) | (self.verdict[cause] & dut.safe))
+            self.reaches(cause.name, self.verdict[cause] & self.past(~self.lifecycle.inject.any()))
+
+        shows("lost_sample_is_safe", Cause.SAMPLE_LOST, dut.sample_lost)
+        quiet = Signal(range(2 * CYCLES_PER_SAMPLE + 1))  # cycles since a tick
+        m.d.sync += quiet.eq(Mux(dut.tick, 0, Mux(quiet == 2 * CYCLES_PER_SAMPLE, quiet, quiet + 1)))
+        self.invariant(self.inside("interlock.lines.waited") == quiet)
+        shows("silent_clock_is_safe", Cause.SAMPLE_LOST, quiet == 2 * CYCLES_PER_SAMPLE)
+        shows("open_estop_is_safe", Cause.ESTOP, ~dut.estop_closed, LINE_CYCLES)
+        for index in range(len(dut.ready)):
+            shows("ready_is_safe", Cause.READY, ~dut.ready[index], LINE_CYCLES, given=self.register("ready_required")[index])
+        wrong_gain = self.past(dut.gain, LINE_CYCLES - 1) != self.register("gain_expected")
+        shows("gain_is_safe", Cause.GAIN, Value.cast(1), LINE_CYCLES, given=wrong_gain)
+        shows("overflow_is_safe", Cause.POSITION_OVERFLOW, dut.position_overflow)
+        shows("underflow_is_safe", Cause.UNDERFLOW, dut.underflow)
+        for error in (self.bank.guard.error, *(getattr(dut, f"{name}_guard").error for name in GUARDED)):
+            shows("parity_is_safe", Cause.PARITY, error & ~self.lifecycle.inject[Cause.PARITY])
+        shows("event_is_safe", Cause.EVENT, dut.event & (dut.event_class == self.register("event_class")))
+        shows("host_is_safe", Cause.HOST, self.written(dut, "command", InterlockCommand.TRIP))
+        for name, cause, beat in (
+            ("silent_host_is_safe", Cause.HEARTBEAT, "heartbeat"),
+            ("silent_cpu_is_safe", Cause.CPU_HEARTBEAT, "cpu_heartbeat"),
+        ):
+            age = Signal(AGE_BITS)  # cycles since a heartbeat
+            beats = self.written(dut, beat)
+            m.d.sync += age.eq(Mux(beats, 0, Mux(age.all(), age, age + 1)))
+            self.invariant(self.part(f"interlock.{beat}").age == age)
+            shows(name, cause, (age >= self.register(f"{beat}_timeout")) & ~beats)
+
+
+class TripProof(_InterlockProof):
+    """What holds from a trip on, and while live, for any behaviour of bus, judges and lines."""
+
+    name = "interlock_trip"
+    depth = 5
+    cover_depth = 70
+    properties = {
+        "trip_holds": "From a trip on, safe until the bus wrote ACK and then ARM; from DISARM on until it wrote ARM.",
+        "live_locks_everything": "While live, the guard of every bank with locked registers locks.",
+        "no_injection_while_live": "No judge and no bank is told to inject while live, or while other blocks take the outputs for live.",
+        "live_follows_safe": "What other blocks see as live is the opposite of safe one cycle ago.",
+        "record_is_kept": "Time, value and limit of a trip do not change until the next trip, from 3 cycles after it on.",
+        "trip_time_is_right": "The time of a trip is the cycle in which the gate's outputs became safe.",
+        "tip_always_retracts": "With a tip, z is told to withdraw in every cycle, whatever the registers say.",
+        "reactions_need_a_trip": "Bias, trigger and motor react only if tripped one cycle before; the bias at once only if in contact at the trip.",
+    }
+    covers = ("live", "tripped", "acknowledged", "bias_zero", "retreat")
+    mutations = (
+        Mutation("trip_holds", INTERLOCK, "lifecycle.flags_set.eq(bank.trip_flags.any())", "lifecycle.flags_set.eq(0)", 0, 0),
+    )
+
+    def describe(self, m: Module) -> None:
+        dut = self.block()
+        live = ~dut.safe
+        armed = dut.state == InterlockState.ARMED
+        arm, disarm, ack = (self.written(dut, "command", InterlockCommand[name]) for name in ("ARM", "DISARM", "ACK"))
+        needs_ack, needs_arm = Signal(), Signal(init=1)
+        with m.If(self.trips):
+            m.d.sync += [needs_ack.eq(1), needs_arm.eq(1)]
+        with m.Elif(armed & disarm):
+            m.d.sync += needs_arm.eq(1)
+        with m.Elif(ack):
+            m.d.sync += needs_ack.eq(0)
+        with m.Elif(arm & ~needs_ack):
+            m.d.sync += needs_arm.eq(0)
+        self.holds("trip_holds", dut.safe | ~(needs_ack | needs_arm))
+        disarmed, tripped = dut.state == InterlockState.DISARMED, dut.state == InterlockState.TRIPPED
+        self.invariant(~needs_ack | tripped)
+        self.invariant(~needs_arm | tripped | disarmed)
+
+        locks = [self.bank.guard.lock, *(getattr(dut, f"{name}_guard").lock for name in GUARDED)]
+        self.holds("live_locks_everything", ~live | Cat(locks).all())
+        injected = [self.bank.guard.inject, *(getattr(dut, f"{name}_guard").inject for name in GUARDED)]
+        injected += [getattr(dut, f"{name}_conditions").inject for name in JUDGES] + [self.lifecycle.inject]
+        self.holds("no_injection_while_live", ~Cat(injected).any() | (dut.safe & ~dut.live))
+        self.holds("live_follows_safe", dut.live == self.past(live))
+
+        recorded = Cat(self.bank.trip_time, self.bank.trip_value, self.bank.trip_limit)
+        recent = self.past(self.trips, 2) | self.past(self.trips, 3)
+        self.holds("record_is_kept", recent | (recorded == self.past(recorded)))
+        safe_time = Signal(64)
+        with m.If(self.past(self.trips)):
+            m.d.sync += safe_time.eq(dut.time)
+        self.holds("trip_time_is_right", self.bank.trip_time == safe_time)
+
+        self.holds("tip_always_retracts", dut.reaction.retract)
+        others = Cat(dut.reaction.bias_ramp, dut.reaction.bias_zero, dut.reaction.trigger, dut.reaction.retreat)
+        touched = Signal()
+        with m.If(self.past(self.trips)):
+            m.d.sync += touched.eq(dut.contact)
+        self.invariant(~self.inside("interlock.touching") | touched)
+        self.holds("reactions_need_a_trip", ~others.any() | self.past(tripped))
+        self.holds("reactions_need_a_trip", ~dut.reaction.bias_zero | self.past(touched))
+
+        self.reaches("live", live)
+        self.reaches("tripped", self.past(live) & tripped)
+        acknowledged = Signal()
+        with m.If(tripped & ack):
+            m.d.sync += acknowledged.eq(1)
+        self.reaches("acknowledged", acknowledged & disarmed)
+        self.reaches("bias_zero", dut.reaction.bias_zero)
+        self.reaches("retreat", dut.reaction.retreat)
+
+
+PROOFS = [LifecycleProof(), ConditionsProof(), TripProof()]
