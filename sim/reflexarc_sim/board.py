@@ -300,8 +300,9 @@ class Board:
                     converter = int(request["converter"])
                     if converter not in (0, 1) or not all(0 <= mask < 1 << 20 for mask in masks.values()):
                         raise ValueError("fault 'adc': converter is 0 or 1, stuck_low, stuck_high and noise are masks of 20 bits")
-                    flags = {name: _bool(request.get(name, False)) for name in ("dead", "frozen")}
-                    self._twin.set_adc_fault(converter, **flags, **masks)
+                    dead, frozen = _bool(request.get("dead", False)), _bool(request.get("frozen", False))
+                    low, high, noise = (masks[name] for name in ("stuck_low", "stuck_high", "noise"))
+                    self._twin.set_adc_fault(converter, dead=dead, frozen=frozen, stuck_low=low, stuck_high=high, noise=noise)
                 case "dac_stuck":
                     channel = int(request["channel"])
                     if channel not in range(4):

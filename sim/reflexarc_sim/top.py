@@ -48,8 +48,10 @@ def _sleeping_registers(module: str) -> str:
         takes_over = f"  always @(edge clk)\n    {register} <= {following};\n"
         # Twice outside of the block: where it is declared, and where it is taken over.
         inside = match[0].count(following)
-        if takes_over not in module or module.count(following) - inside != 2 or inside != 1 + len(
-            re.findall(rf"^ *{re.escape(following)}(\[[^\]]*\])? = ", body, re.MULTILINE)
+        if (
+            takes_over not in module
+            or module.count(following) - inside != 2
+            or inside != 1 + len(re.findall(rf"^ *{re.escape(following)}(\[[^\]]*\])? = ", body, re.MULTILINE))
         ):
             return match[0]
         joined.add(takes_over)

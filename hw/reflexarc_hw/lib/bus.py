@@ -38,7 +38,7 @@ class BusSignature(wiring.Signature):
 
 
 class BankSignature(wiring.Signature):
-    """One block's side of the decoder; answers BANK_CYCLES after ``strobe``."""
+    """One block's side of the decoder; answers BANK_CYCLES after ``strobe``. Strobes come at least BANK_CYCLES apart."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -64,6 +64,7 @@ class Rig:
         self.raw = self.limits.to_raw(self.calibration, self.read("interlock.present"))
         self.setpoint_log2 = 0.0
         self._since_beat = 0
+        self.twin.judge(self.judge_limits())  # from now on it knows of heartbeats
         self._arm()
         self._approach()
         self._scan()
@@ -158,7 +159,9 @@ class Rig:
     def _scan(self) -> None:
         """A frame of 50 nm and lines without end for a campaign; 160 us a pixel, as by default."""
         samples = self.calibration.samples(160e-6)
-        self.write({"scan.pixels": 128, "scan.lines": 8192, "scan.pixel_samples": samples, "scan.turn_samples": 900, "scan.settle_samples": 1800})
+        self.write(
+            {"scan.pixels": 128, "scan.lines": 8192, "scan.pixel_samples": samples, "scan.turn_samples": 900, "scan.settle_samples": 1800}
+        )
         self.write_physical({"scan.step_x": 50e-9 / 128 / samples, "scan.step_y": 0.0, "scan.line_x": 0.0, "scan.line_y": 50e-9 / 8192})
         self.write_physical({"scan.target_x": -25e-9, "scan.target_y": -25e-9, "scan.move_step": 2e-6 * self.calibration.sample_period_s})
         self.write({"scan.command": ScanCommand.MOVE})

@@ -60,8 +60,9 @@ struct Judge {
         limits = given;
         on = true;
         cycles_per_sample = n;
-        beat = cycle;
+        if (beat == 0) beat = cycle;  // later the last one counts, also from before
         dose = 0;
+        fast = slow = mean = 0;  // the loop is settled when a case begins
         for (int i = 0; i < kViolations; ++i) {
             verdicts.since[i] = kNever;
             verdicts.bound[i] = kBound[i];
@@ -108,7 +109,7 @@ struct Judge {
         if (!estop_closed) mark(kEstop, cycle);
         if (limits.ready_on && (limits.ready_required & ~ready)) mark(kReady, cycle);
         if (limits.gain_on && gain != limits.gain_expected) mark(kGain, cycle);
-        if (cycle - beat > limits.heartbeat_timeout) mark(kHeartbeat, cycle);
+        if (cycle >= beat + limits.heartbeat_timeout) mark(kHeartbeat, cycle);
     }
 
     // Codes on their way to the converters while outputs live: what lies outside must never get here.

@@ -121,6 +121,8 @@ class Gate(wiring.Component):
         bias_fine = Cat(bias_fraction, bias_kept).as_signed()
         bias_lower = Signal(CODE.width + BIAS_FRACTION_BITS)
         bias_upper = Signal(CODE.width + BIAS_FRACTION_BITS)
+        ramp_ready = Signal()  # both follow the bias by one cycle
+        m.d.sync += ramp_ready.eq(self.reaction.bias_ramp)
         with m.If(self.reaction.bias_ramp):
             m.d.sync += [bias_lower.eq(bias_fine - bank.bias_step), bias_upper.eq(bias_fine + bank.bias_step)]
         step = Cat(bank.bias_step, Const(0, 1)).as_signed()
@@ -131,7 +133,7 @@ class Gate(wiring.Component):
                 m.d.sync += [self.z_driven.eq(away), away.eq(step_away(away))]
             with m.If(self.reaction.bias_zero):
                 m.d.sync += [bias_kept.eq(0), bias_fraction.eq(0)]
-            with m.Elif(self.reaction.bias_ramp & withdrawn & beat):
+            with m.Elif(self.reaction.bias_ramp & ramp_ready & withdrawn & beat):
                 with m.If((bias_fine <= step) & (bias_fine >= -step)):
                     m.d.sync += [bias_kept.eq(0), bias_fraction.eq(0)]
                 with m.Elif(bias_kept < 0):
