@@ -27,6 +27,15 @@ class ConditionSignature(wiring.Signature):
         )
 
 
+def held(value: Value) -> Value:
+    """A value for the record: what 32 bits can't hold stands at their end."""
+    shape = Value.cast(value).shape()
+    highest, lowest = (1 << (MEASURED.width - 1)) - 1, -(1 << (MEASURED.width - 1))
+    if shape.signed:
+        return value if shape.width <= MEASURED.width else Mux(value > highest, highest, Mux(value < lowest, lowest, value))
+    return value if shape.width < MEASURED.width else Mux(value[MEASURED.width - 1 :].any(), highest, value)
+
+
 def measured(m: Module, conditions, pairs: dict[Cause, tuple[Value, Value]]) -> None:
     """Register value and limit of the cause that is latched."""
     value, limit = Signal(MEASURED), Signal(MEASURED)
@@ -35,7 +44,7 @@ def measured(m: Module, conditions, pairs: dict[Cause, tuple[Value, Value]]) -> 
         with m.Switch(conditions.cause):
             for cause, (found, allowed) in pairs.items():
                 with m.Case(cause):
-                    m.d.sync += [value.eq(found), limit.eq(allowed)]
+                    m.d.sync += [value.eq(held(Value.cast(found))), limit.eq(held(Value.cast(allowed)))]
     m.d.comb += [conditions.value.eq(value), conditions.limit.eq(limit)]
 
 

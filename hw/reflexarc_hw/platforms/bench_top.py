@@ -1,21 +1,28 @@
 """A top with four pins around the core, so that place and route sees every path of it and no board."""
 
-from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, Elaboratable, Module, Signal, Value
 
 from reflexarc_hw.core import Core
 from reflexarc_hw.platforms.timing import Rate
 
 
 class BenchTop(Elaboratable):
-    """Inputs come from a shift register, outputs go through registered XOR trees: no path of the core is cut away."""
+    """Inputs come from a shift register, outputs go through registered XOR trees: no path of the core is cut away.
+
+    No reset net: what a register starts from is in the configuration, on a board as here. One that is routed to all of 12,000 flip-flops
+    would fill the fabric.
+    """
 
     def __init__(self, rate: Rate):
         self._rate = rate
+        self.clk = Signal()
         self.data_in = Signal()
         self.data_out = Signal()
 
     def elaborate(self, platform):
         m = Module()
+        m.domains.sync = domain = ClockDomain("sync", reset_less=True)
+        m.d.comb += domain.clk.eq(self.clk)
         m.submodules.core = core = Core(self._rate)
         inputs: list[Value] = []
         outputs: list[Value] = []

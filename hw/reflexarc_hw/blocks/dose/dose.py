@@ -1,6 +1,6 @@
 """Dose of the beam, pulses and charge of the tip."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -27,11 +27,12 @@ class Dose(wiring.Component):
     """Counts what the outputs did, whatever host, scan and streams do.
 
     The beam counts as open while ``blank`` is low and for ``blanker_delay`` cycles after; each such cycle adds the beam current to the
-    doses of pixel, frame and, while the driven position lies in it, region. A cycle is in the counts two cycles after, rounded up never down: the beam current is the greater of ``beam_rate`` and what the monitor last measured.
+    doses of pixel, frame and, while the driven position lies in it, region. A cycle is in the counts two cycles after. The beam
+    current is the greater of ``beam_rate`` and what the monitor last measured.
 
     ``pulse`` is high while the driven bias is a pulse's. Its charge is the sum of the current's magnitude over its samples.
 
-    Verdicts follow the counts by at most 6 cycles.
+    Verdicts follow the counts by at most 4 cycles, changed limits by 6; a pixel's or frame's last count is judged as it ends.
     """
 
     bus: In(BankSignature())
@@ -98,8 +99,10 @@ class Dose(wiring.Component):
         pixel, region, frame = counts[Cause.DOSE_PIXEL], counts[Cause.DOSE_REGION], counts[Cause.DOSE_FRAME]
         reset_region = bank.command_strobe & (bank.command == DoseCommand.RESET_REGION)
         reset_tip = bank.command_strobe & (bank.command == DoseCommand.RESET_TIP)
+        ends = {}
         for name, count, start in (("pixel", pixel, self.pixel_start), ("frame", frame, self.frame_start)):
             begins = Signal(name=f"{name}_begins")
+            ends[Cause.DOSE_PIXEL if count is pixel else Cause.DOSE_FRAME] = begins
             m.d.sync += begins.eq(start)
             with m.If(open_late & (begins | ~count[-1])):
                 m.d.sync += count.eq(Mux(begins, 0, count) + rate_late)  # the cycle in which it begins belongs to it
@@ -142,10 +145,11 @@ class Dose(wiring.Component):
             limit = Signal(32, name=f"{cause.name.lower()}_limit")
             with m.If(beat == 0):
                 m.d.sync += limit.eq(tighter(getattr(bank, name), getattr(bank, f"soft_{name}"), least=False))
-            with m.If((beat == 2) | inject[cause]):
+            # Beside each fourth cycle the last one of a pixel or frame: what it was too much must not go with it.
+            with m.If((beat == 2) | inject[cause] | ends.get(cause, Const(0))):
                 seen = Mux(inject[cause], 1 << DOSE_BITS, count)
                 m.d.sync += verdict[cause].eq((seen > limit) & enable[cause])
-            pairs[cause] = (count[:32].as_signed(), limit.as_signed())
+            pairs[cause] = (count, limit)
         measured(m, self.conditions, pairs)
         m.d.comb += [
             bank.pixel_dose.eq(pixel),

@@ -73,7 +73,7 @@ class Envelope(wiring.Component):
         ]
 
         # Change of z since the last tick. The bounds follow a tick by one cycle.
-        z_reference = Signal(POSITION)
+        z_reference, reference_in_force = Signal(POSITION), Signal(POSITION)
         velocity = Signal(32)  # Q20.12 a sample
         rise_to, fall_to = Signal(VELOCITY_BOUND), Signal(VELOCITY_BOUND)
         ticked = Signal()
@@ -83,6 +83,7 @@ class Envelope(wiring.Component):
         with m.If(self.tick | ~self.live):
             m.d.sync += z_reference.eq(self.z)
         with m.If(ticked):
+            m.d.sync += reference_in_force.eq(z_reference)
             m.d.sync += [rise_to.eq(z_reference + Cat(velocity, Const(0, 1)).as_signed()), fall_to.eq(z_reference - velocity)]
         z_moved = Signal(VELOCITY_BOUND)
         m.d.comb += z_moved.eq(Mux(inject[Cause.Z_VELOCITY], (1 << (VELOCITY_BOUND.width - 1)) - 1, self.z))
@@ -159,13 +160,16 @@ class Envelope(wiring.Component):
         z_late, z_later = Signal(ROUNDED), Signal(ROUNDED)
         change_late, change_later = Signal(signed(POSITION.width + 1)), Signal(signed(POSITION.width + 1))
         outside_late = Signal(4)
+        bias_late, bias_later = Signal(CODE), Signal(CODE)
         m.d.sync += [
             z_late.eq((self.z + half) >> POSITION_FRACTION_BITS),
             z_later.eq(z_late),
             outside_late.eq(outside),
+            bias_late.eq(self.bias),
+            bias_later.eq(bias_late),
         ]
         with m.If(self.live):
-            m.d.sync += [change_late.eq(self.z - z_reference), change_later.eq(change_late)]
+            m.d.sync += [change_late.eq(self.z - reference_in_force), change_later.eq(change_late)]
         measured(
             m,
             self.conditions,
@@ -180,8 +184,8 @@ class Envelope(wiring.Component):
                 Cause.Z_HIGH: (z_later, z_high),
                 Cause.Z_LOW: (z_later, z_low),
                 Cause.KEEP_OUT: (hit, bank.keep_out_enable),
-                Cause.Z_VELOCITY: (change_later, velocity.as_signed()),
-                Cause.BIAS_LOW: (self.bias, bias_min),
+                Cause.Z_VELOCITY: (change_later, velocity),
+                Cause.BIAS_LOW: (bias_later, bias_min),
             },
         )  # fmt: skip
         return m

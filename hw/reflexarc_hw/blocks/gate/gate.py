@@ -121,11 +121,10 @@ class Gate(wiring.Component):
         bias_fine = Cat(bias_fraction, bias_kept).as_signed()
         bias_lower = Signal(CODE.width + BIAS_FRACTION_BITS)
         bias_upper = Signal(CODE.width + BIAS_FRACTION_BITS)
-        ramp_ready = Signal()  # both follow the bias by one cycle
-        m.d.sync += ramp_ready.eq(self.reaction.bias_ramp)
+        ramp_ready = Signal()  # both are those of the bias as it is now
+        m.d.sync += ramp_ready.eq(self.reaction.bias_ramp & ~self.reaction.bias_zero)
         with m.If(self.reaction.bias_ramp):
             m.d.sync += [bias_lower.eq(bias_fine - bank.bias_step), bias_upper.eq(bias_fine + bank.bias_step)]
-        step = Cat(bank.bias_step, Const(0, 1)).as_signed()
 
         with m.If(self.safe):
             m.d.sync += [self.dac.bias.eq(bias_kept), self.blank.eq(1), self.pulse_driven.eq(0)]
@@ -134,7 +133,7 @@ class Gate(wiring.Component):
             with m.If(self.reaction.bias_zero):
                 m.d.sync += [bias_kept.eq(0), bias_fraction.eq(0)]
             with m.Elif(self.reaction.bias_ramp & ramp_ready & withdrawn & beat):
-                with m.If((bias_fine <= step) & (bias_fine >= -step)):
+                with m.If(Mux(bias_kept < 0, ~bias_upper[-1], bias_lower[-1])):  # the step would reach or pass 0
                     m.d.sync += [bias_kept.eq(0), bias_fraction.eq(0)]
                 with m.Elif(bias_kept < 0):
                     m.d.sync += Cat(bias_fraction, bias_kept).eq(bias_upper)

@@ -3,19 +3,20 @@
 | assumption | why it is harmless |
 |---|---|
 | `reactions_need_a_trip` | the interlock lets bias, trigger and motor react only while safe, a cycle before and a cycle after too: `interlock_trip`, under the same name |
+| `accesses_are_apart` | what the bus's arbiter does: `fabric` |
 | 16 cycles a sample | the compressed rate's; only how often z steps and how long a frame is left alone depend on it |
 
 Requests, `safe`, reactions, frames, read-back, register accesses and the reset are free in every cycle.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data
 
 from reflexarc.contract.blocks import gate
 from reflexarc.contract.blocks.gate import CODE_MAX, CODE_MIN
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
 from reflexarc_hw.blocks.gate.gate import Gate
 from reflexarc_hw.formal import Mutation, Proof
+from reflexarc_hw.lib.bus_proof import APART, accesses_are_apart
 from reflexarc_hw.lib.formats import CODE, OUTPUTS
 
 GATE, MOTOR = "blocks/gate/gate.py", "blocks/gate/motor.py"
@@ -39,14 +40,14 @@ class GateProof(Proof):
         "pulse_ends": "While safe, no pulse is driven, and pump and blanker do not change.",
         "bias_floor": "While safe, the bias is the last one outside of a pulse; it goes to 0 on contact, or towards 0 in small steps once z is withdrawn.",
         "z_steps_away": f"While safe and told to withdraw, z goes {LEAST_STEP} or more away in each {CYCLES_PER_SAMPLE} cycles, or is withdrawn.",
-        "retract_ends": f"Told to withdraw for {STEPS} * {CYCLES_PER_SAMPLE} cycles, z is at the rail, from wherever and for any step.",
+        "retract_ends": f"Told to withdraw for n * {CYCLES_PER_SAMPLE} cycles, z is n * {LEAST_STEP} or more above the far rail: after n = {STEPS} at the near one.",
         "first_frame_at_once": "In the cycle in which the first safe codes stand, a frame begins.",
         "first_frame_is_left_to_end": f"No other frame begins in the {LEFT_ALONE - 1} cycles after it.",
         "live_drives_what_was_asked": "While live, each code is the rounded request of 2 (z, bias) or 4 (x, y) cycles ago.",
         "readback_shows": "A read-back that is not what was sent has its verdict 2 cycles later, if enabled.",
         "motor_needs_withdrawn_z": "The coarse motor steps only while safe, told to and z at the rail; and not more often than it was set to.",
     }
-    assumptions = ("reactions_need_a_trip",)
+    assumptions = (APART, "reactions_need_a_trip")
     covers = ("READBACK", "withdrawn_after_live", "bias_ramps", "bias_zero", "motor_steps")
     mutations = (
         Mutation("reset_is_safe", GATE, '"blank": Out(1, init=1)', '"blank": Out(1)', 2),
@@ -56,11 +57,11 @@ class GateProof(Proof):
         Mutation("beam_is_blanked", GATE, "self.blank.eq(1), self.pulse", "self.blank.eq(self.blank_request), self.pulse"),
         Mutation("pulse_ends", GATE, "self.blank.eq(1), self.pulse_driven.eq(0)", "self.blank.eq(1)"),
         Mutation("bias_floor", GATE, "with m.If(~request_pulse):", "with m.If(1):"),
-        Mutation("bias_floor", GATE, "self.reaction.bias_ramp & withdrawn & beat", "self.reaction.bias_ramp & beat", 24),
-        Mutation("bias_floor", GATE, "with m.Elif(bias_kept < 0):", "with m.Elif(bias_kept > 0):", 24),
+        Mutation("bias_floor", GATE, "withdrawn & beat):", "beat):", 28),
+        Mutation("bias_floor", GATE, "with m.Elif(bias_kept < 0):", "with m.Elif(bias_kept > 0):", 28),
         Mutation("z_steps_away", GATE, "(beat | ~safe_late) & self.reaction.retract", "(beat | ~safe_late) & self.reaction.retract & self.frame", 24),
         Mutation("z_steps_away", "blocks/gate/gate.py", "stepped = position + bank.retract_step", "stepped = position + bank.retract_step[4:]", 24),
-        Mutation("retract_ends", GATE, "(beat | ~safe_late) & self.reaction.retract", "~safe_late & self.reaction.retract", 40),
+        Mutation("retract_ends", GATE, "(beat | ~safe_late) & self.reaction.retract", "~safe_late & self.reaction.retract", 52),
         Mutation("first_frame_at_once", GATE, "self.dac_load.eq(first_safe | (self.frame & (guard == 0)))", "self.dac_load.eq(self.frame & (guard == 0))"),
         Mutation("first_frame_is_left_to_end", GATE, "guard.eq(guard_cycles)", "guard.eq(guard_cycles - 1)", 40),
         Mutation("live_drives_what_was_asked", GATE, "(position >> (POSITION_FRACTION_BITS - 1)) + 1 >> 1", "position >> POSITION_FRACTION_BITS"),
@@ -72,6 +73,7 @@ class GateProof(Proof):
 
     def describe(self, m: Module) -> None:
         dut = self.add("gate", Gate(CYCLES_PER_SAMPLE))
+        accesses_are_apart(self, dut.bus)
         bank = self.part("gate.bank")
         reaction = dut.reaction
         others = Cat(reaction.bias_ramp, reaction.bias_zero, reaction.trigger, reaction.retreat).any()
@@ -88,6 +90,7 @@ class GateProof(Proof):
         z_before = self.past(dut.z_driven, init=RAIL)
         self.holds("z_never_approaches", ~was_safe | ((dut.z_driven >= z_before) & (dut.dac.z >= self.past(dut.dac.z, init=CODE_MAX))))
         away = self.inside("gate.away")
+        self.invariant((bank.retract_step >= LEAST_STEP) & (dut.z_driven <= RAIL))
         self.invariant((away == RAIL) | ((away >= dut.z_driven + LEAST_STEP) & (away < RAIL)))
         self.holds("x_and_y_hold", ~was_safe | ((dut.dac.x == self.past(dut.dac.x)) & (dut.dac.y == self.past(dut.dac.y))))
         self.holds("beam_is_blanked", ~was_safe | dut.blank)
@@ -123,8 +126,8 @@ class GateProof(Proof):
         ]
         self.invariant(cycle < CYCLES_PER_SAMPLE)
         self.invariant(steps <= STEPS)
+        self.holds("retract_ends", dut.z_driven >= (CODE_MIN << POSITION_FRACTION_BITS) + steps * LEAST_STEP)
         self.holds("retract_ends", (steps != STEPS) | (dut.z_driven == RAIL))
-        self.invariant(dut.z_driven >= (CODE_MIN << POSITION_FRACTION_BITS) + steps * LEAST_STEP)
 
         first_codes = self.past(dut.safe & ~was_safe)
         self.holds("first_frame_at_once", ~first_codes | dut.dac_load)

@@ -153,9 +153,7 @@ class Interlock(wiring.Component):
             verdict.eq(Cat(*verdicts, own)),
             lifecycle.verdict.eq(verdict),
             lifecycle.tested.eq(enable),
-            lifecycle.commissioned.eq(
-                (bank.commissioned[:3] == int(self._straps & STRAPS_COMMISSIONED)) & (bank.commissioned[3:] != 0)
-            ),
+            lifecycle.commissioned.eq((bank.commissioned[:3] == int(self._straps & STRAPS_COMMISSIONED)) & (bank.commissioned[3:] != 0)),
             lifecycle.flags_set.eq(bank.trip_flags.any()),
             lifecycle.command.eq(bank.command),
             lifecycle.command_valid.eq(bank.command_strobe),

@@ -24,7 +24,8 @@ class Scan(wiring.Component):
 
     All motion happens in the cycle of ``tick`` (sample valid); a tick with ``pause`` high does not count. Runs only while ``live``:
     without it the raster ends at once and the position holds. ``marker`` belongs to the sample of the present tick; ``frame_start``
-    strobes when a raster begins, ``aborted`` when it ends before its last pixel; ``overflow`` is high while a position is outside Q20.12 (the interlock trips on it).
+    strobes when a raster begins, ``aborted`` when it ends before its last pixel; ``overflow`` is high while a position is outside
+    Q20.12 (the interlock trips on it).
     """
 
     bus: In(BankSignature())

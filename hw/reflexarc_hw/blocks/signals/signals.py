@@ -15,12 +15,12 @@ from reflexarc_hw.lib.formats import CODE, SAMPLES
 OPERAND = signed(23)  # what a comparison sees: a code, or with injection a value that no limit reaches
 BEYOND = (1 << 22) - 1
 BOUND = signed(22)  # a code and a change of up to 2**20 either way
-REFRESH_CYCLES = 4  # a changed limit or pulse counts after at most so many and one cycle more
+REFRESH_CYCLES = 4  # a changed limit counts after at most so many, the slew's one cycle later, and a change of `pulse` one more
 
 
 class Signals(wiring.Component):
     """Judges each raw sample in the cycle in which it is valid: window, slew and saturation stand in ``conditions.verdict`` one cycle
-    later, a repeated code two. A verdict holds until the next sample.
+    later, a repeated code 2 to 5. A verdict holds until the next sample.
 
     The limits in force are registers, made anew each ``REFRESH_CYCLES``: the tighter of hard and soft, or the pulse's while ``pulse`` is
     high and for at most ``pulse_samples_max`` samples. The pulse's stand alone; soft limits do not count during a pulse. Samples are at
@@ -73,11 +73,16 @@ class Signals(wiring.Component):
         if self._monitor:
             channels.append(
                 self._channel(
-                    m, "monitor", self.samples[MONITOR], beat,
+                    m,
+                    "monitor",
+                    self.samples[MONITOR],
+                    beat,
                     high=tighter(bank.monitor_high, bank.soft_monitor_high, least=False),
                     low=tighter(bank.monitor_low, bank.soft_monitor_low, least=True),
                     slew=tighter(bank.monitor_slew, bank.soft_monitor_slew, least=False),
-                    causes=(Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW), enable=enable, inject=inject,
+                    causes=(Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW),
+                    enable=enable,
+                    inject=inject,
                 )  # fmt: skip
             )
             m.d.comb += bank.monitor.eq(channels[MONITOR]["last"])
@@ -85,6 +90,7 @@ class Signals(wiring.Component):
         # Saturation and repetition, of whichever converter.
         saturated, stuck = Signal(len(channels)), Signal(len(channels))
         stuck_run = Signal(24)  # the longest, for the record
+        runs = []
         for index, channel in enumerate(channels):
             sample = self.samples[index]
             code = Mux(inject[Cause.SATURATED], CODE_MAX, sample.code)
@@ -98,7 +104,11 @@ class Signals(wiring.Component):
                     m.d.sync += run.eq(run + 1)
             with m.If((beat == 0) | inject[Cause.STUCK]):
                 seen = Mux(inject[Cause.STUCK], (1 << 24) - 1, run)
-                m.d.sync += [stuck[index].eq((seen + 1 >= bank.stuck_samples) & enable[Cause.STUCK]), stuck_run.eq(run + 1)]
+                m.d.sync += stuck[index].eq((seen + 1 >= bank.stuck_samples) & enable[Cause.STUCK])
+            runs.append(run)
+        with m.If(beat == 0):
+            longest = runs[0] if len(runs) == 1 else Mux(runs[0] > runs[1], runs[0], runs[1])
+            m.d.sync += stuck_run.eq(longest + 1)
 
         m.submodules.oscillation = oscillation = Oscillation()
         m.d.comb += [
@@ -130,7 +140,7 @@ class Signals(wiring.Component):
             Cause.CURRENT_SLEW: (current["last"] - current["before"], current["slew"]),
             Cause.SATURATED: (Mux(saturated[0], current["last"], channels[-1]["last"]), 0),
             Cause.STUCK: (stuck_run, bank.stuck_samples),
-            Cause.OSCILLATION: (oscillation.energy.as_signed(), bank.oscillation_limit.as_signed()),
+            Cause.OSCILLATION: (oscillation.energy, bank.oscillation_limit),
         }
         if self._monitor:
             monitor = channels[MONITOR]

@@ -1,0 +1,3 @@
+from reflexarc_hw.formal.proof import Mutation, Proof
+
+__all__ = ["Mutation", "Proof"]
