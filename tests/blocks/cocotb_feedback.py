@@ -18,7 +18,7 @@ class Bench:
         self.dut = dut
         self.bank = Bank(dut, feedback.BLOCK)
         self.model = NaiveFeedback()
-        self.z_cycles = parameters()["z_cycles"]
+        self.z_cycles, self.error_cycles = parameters()["z_cycles"], parameters()["error_cycles"]
 
     def z(self) -> int:
         return signed(get(self.dut.z), 32)
@@ -49,6 +49,10 @@ class Bench:
         for cycle in range(gap):
             self.dut.sample.value = pack(SAMPLE, {"valid": cycle == 0, "code": code})
             await settled()
+            # The error is there earlier, for who watches it; a strobe says that it moves z.
+            assert get(self.dut.error_valid) == (engaged and cycle == self.error_cycles), f"cycle {cycle}"
+            if cycle >= self.error_cycles:
+                assert signed(get(self.dut.error), 18) == self.model.error
             expected = before if cycle < self.z_cycles else self.model.z
             assert self.z() == expected, f"cycle {cycle} after the sample {code}: z {self.z()}, expected {expected}"
             await cycles()

@@ -3,7 +3,7 @@ from support import Bank, cycles, get, pack, parameters, seeded, settled, start,
 
 from reflexarc.contract.blocks import gate, reaction
 from reflexarc_hw.blocks.events import DETECTION
-from reflexarc_hw.blocks.gate import OUTPUTS
+from reflexarc_hw.lib.formats import OUTPUTS
 
 
 @cocotb.test()

@@ -29,15 +29,18 @@ class Bench:
         self.pause_share = 0.0
         self.aborts = 0
         self.counted: list[dict[str, int]] = []  # active markers that came out
-        cocotb.start_soon(self._watch_aborts())
+        self.starts = 0
+        cocotb.start_soon(self._watch("aborted", "aborts"))
+        cocotb.start_soon(self._watch("frame_start", "starts"))
 
-    async def _watch_aborts(self):
+    async def _watch(self, name: str, counter: str):
+        strobe = getattr(self.dut, name)
         while True:
-            await RisingEdge(self.dut.aborted)
+            await RisingEdge(strobe)
             began = get_sim_time("ns")
-            await FallingEdge(self.dut.aborted)
-            assert get_sim_time("ns") - began <= PERIOD_NS, "aborted is a strobe"
-            self.aborts += 1
+            await FallingEdge(strobe)
+            assert get_sim_time("ns") - began <= PERIOD_NS, f"{name} is a strobe"
+            setattr(self, counter, getattr(self, counter) + 1)
 
     async def configure(self, **values: int) -> None:
         self.config |= values
@@ -155,7 +158,7 @@ async def frames_equal_the_naive_model(dut):
         assert await bench.frame()
         assert bench.now.state is ScanState.IDLE
         await bench.idle(MARKER_DELAY_SAMPLES + 1)  # the markers of the last samples
-        assert await bench.bank.read("frames") == frame + 1
+        assert await bench.bank.read("frames") == bench.starts == frame + 1
         assert await bench.bank.read("line") == config["lines"] - 1
         assert await bench.bank.read("x") == bench.now.x >> EXTRA
         assert await bench.bank.read("y") == bench.now.y >> EXTRA
@@ -199,7 +202,7 @@ async def moves_equal_the_naive_model(dut):
         assert (bench.now.x >> EXTRA, bench.now.y >> EXTRA) == tuple(target)
         await bench.idle(2)
     assert bench.counted == []
-    assert bench.aborts == 0
+    assert bench.aborts == bench.starts == 0, "a move is no frame"
 
 
 @cocotb.test()
@@ -236,6 +239,7 @@ async def stop_and_the_fall_of_live_end_a_raster_at_once(dut):
             await bench.idle(2)  # and what was asked for then does not begin now
         assert await bench.bank.read("frames") == finished
     assert bench.aborts == aborts > 20 and finished > 5
+    assert bench.starts == aborts + finished, "without live no frame begins"
 
 
 @cocotb.test()
@@ -305,6 +309,7 @@ async def commands_that_do_not_fit_the_state_are_ignored(dut):
         if after.state is not ScanState.IDLE:
             await bench.command(bench.rng.choice((ScanCommand.START, ScanCommand.MOVE)))
     assert bench.aborts == 0
+    assert bench.starts == 1
     await bench.command(ScanCommand.STOP)  # of nothing
     await bench.idle(3)
     assert bench.aborts == 0

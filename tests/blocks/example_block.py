@@ -19,6 +19,8 @@ BLOCK = Block(
         Register("flags", 0x34, Access.W1C, "Flags.", width=9),
         Register("command", 0x38, Access.WO, "A command with a range.", width=3, minimum=0, maximum=4),
         Register("kick", 0x3C, Access.WO, "Any write counts."),
+        Register("reset_count", 0x40, Access.WO, "A command that is locked.", width=2, locked=True),
+        Register("mask", 0x44, Access.RW, "Locked, all 32 bits.", reset=0xFFFFFFFF, locked=True),
         Register("last", 0xFC, Access.RW, "In the window's last word.", width=31, maximum=(1 << 31) - 2),
     ),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 CODE_MAX = (1 << 19) - 1
 RAIL = CODE_MAX << 12  # Q20.12
+XY_WAIT, Z_WAIT = 3, 1  # cycles in which the envelope judges a request; one more, and it is driven
 
 
 def code(position: int) -> int:
@@ -24,6 +25,42 @@ class Request:
 
 
 @dataclass
+class Reaction:
+    """What is to be done beside the floor."""
+
+    retract: bool = False
+    bias_ramp: bool = False
+    bias_zero: bool = False
+    trigger: bool = False
+    retreat: bool = False
+
+
+@dataclass
+class NaiveMotor:
+    """A train of pulses, counted in beats since it may go."""
+
+    beats: int | None = None  # None: it may not
+    steps: int = 0
+
+    def edges(self, half_period: int) -> int:
+        return 0 if self.beats is None else min(self.beats // half_period, 2 * self.steps)
+
+    def level(self, half_period: int) -> bool:
+        return self.edges(half_period) % 2 == 1
+
+    def left(self, half_period: int) -> int:
+        return 0 if self.beats is None else self.steps - (self.edges(half_period) + 1) // 2
+
+    def step(self, go: bool, beat: bool, steps: int) -> None:
+        if not go:
+            self.beats = None
+        elif self.beats is None:
+            self.beats, self.steps = 0, steps
+        else:
+            self.beats += beat
+
+
+@dataclass
 class NaiveGate:
     """Outputs of the present cycle; ``step`` goes on to the next."""
 
@@ -33,28 +70,81 @@ class NaiveGate:
     z: int = RAIL  # Q20.12
     bias: int = 0
     blank: bool = True
-    kept_bias: int = 0  # the last one driven outside of a pulse
-    asked: Request = field(default_factory=Request)  # in the cycle before
+    trigger: bool = False
+    pump: bool = False
+    pulse_driven: bool = False
+    motor: NaiveMotor = field(default_factory=NaiveMotor)
+    kept_bias: int = 0  # Q20.12, the last one driven outside of a pulse, or what has become of it on its way to 0
+    asked: list[Request] = field(default_factory=lambda: [Request() for _ in range(XY_WAIT)])  # in the cycles before, newest last
     was_safe: bool = True
     first_safe: bool = False  # the first safe codes stand in this cycle
     since_first_safe: int = 1 << 40
+    to_beat: int = -1  # cycles since the last beat, or since the first safe cycle
+    withdrawn: bool = True  # in the cycle before
+    was_ramping: bool = False  # a ramp begins with the second cycle of its reaction
 
     def load(self, frame: bool) -> bool:
         """Whether a DAC frame starts in this cycle."""
         return self.first_safe or (frame and self.since_first_safe > 2 * self.period - 2)
 
-    def step(self, safe: bool, tick: bool, request: Request, retract_step: int) -> None:
+    def step(self, safe: bool, frame: bool, request: Request, reaction: Reaction, registers: dict[str, int]) -> None:
         first = safe and not self.was_safe
+        self.to_beat += 1
+        beat = self.to_beat == self.period - 1
+        if beat or first:
+            self.to_beat = -1
+        go = safe and reaction.retreat and self.withdrawn
+        self.motor.step(go, beat, registers["retreat_steps"])
+        was_at_rail = self.z == RAIL
         if safe:
-            self.bias, self.blank = self.kept_bias, True
-            if tick or first:
-                self.z = min(self.z + retract_step, RAIL)
+            self.bias, self.blank, self.pulse_driven = self.kept_bias >> 12, True, False
+            if (beat or first) and reaction.retract:
+                self.z = min(self.z + registers["retract_step"], RAIL)
+            if reaction.bias_zero:
+                self.kept_bias = 0
+            elif reaction.bias_ramp and self.was_ramping and self.withdrawn and beat:
+                step = registers["bias_step"]
+                if abs(self.kept_bias) <= step:
+                    self.kept_bias = 0
+                else:
+                    self.kept_bias += step if self.kept_bias < 0 else -step
         else:
-            self.x, self.y, self.z, self.bias = code(self.asked.x), code(self.asked.y), code(self.asked.z) << 12, self.asked.bias
-            self.blank = request.blank
-            if not self.asked.pulse:
-                self.kept_bias = self.asked.bias
+            xy, z = self.asked[-XY_WAIT], self.asked[-Z_WAIT]
+            self.x, self.y, self.z, self.bias = code(xy.x), code(xy.y), code(z.z) << 12, z.bias
+            self.blank, self.pulse_driven = request.blank, z.pulse
+            # A bias that had begun its ramp loses its fraction.
+            self.kept_bias = (self.kept_bias >> 12) << 12 if z.pulse else z.bias << 12
+            self.pump ^= beat
+        self.trigger = reaction.trigger
+        self.withdrawn = was_at_rail
+        self.was_ramping = reaction.bias_ramp
         self.first_safe = first
         self.since_first_safe = 0 if first else self.since_first_safe + 1
         self.was_safe = safe
-        self.asked = request
+        self.asked = [*self.asked[1:], request]
+
+
+@dataclass
+class NaiveReadback:
+    """What the converters hold against what was sent to them."""
+
+    sent: tuple[int, ...] = (0, 0, CODE_MAX, 0)  # x, y, z, bias
+    wrong: tuple[bool, ...] = (False,) * 4
+    found: tuple[tuple[int, int], ...] = ((0, 0),) * 4  # read and sent
+    verdict: bool = False
+
+    def step(self, loaded: tuple[int, ...] | None, read: tuple[int, ...] | None, inject: bool, enable: bool) -> None:
+        """On to the next cycle: ``loaded`` are the codes of a frame that starts now, ``read`` what was read back."""
+        self.verdict = any(self.wrong) and enable
+        if inject:
+            self.wrong = (True,) * 4
+        elif read is not None:
+            self.wrong = tuple(a != b for a, b in zip(read, self.sent, strict=True))
+        if read is not None:
+            self.found = tuple(zip(read, self.sent, strict=True))
+        if loaded is not None:
+            self.sent = loaded
+
+    def measured(self) -> tuple[int, int]:
+        """Of the first channel that was wrong."""
+        return next((pair for pair, wrong in zip(self.found, self.wrong, strict=True) if wrong), (0, 0))

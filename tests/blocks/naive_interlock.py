@@ -1,28 +1,133 @@
-"""The interlock's conditions and life, written from the past: what was measured in which earlier cycle."""
+"""The interlock's conditions and life, written from the past: what was seen in which earlier cycle."""
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
+from naive_bank import NaiveParity
+
 from reflexarc.contract.blocks import interlock
-from reflexarc.contract.blocks.interlock import NO_CAUSE, Cause, InterlockCommand, InterlockState
+from reflexarc.contract.blocks.interlock import MASKABLE, NO_CAUSE, ArmingResult, Cause, InterlockCommand, InterlockState, Strap
 
-ESTOP_CYCLES = 3  # from the line to `safe`: a synchroniser of two and the register
+LINE_CYCLES = 3  # from an external line to its verdict
+FIRE_CYCLES = 128  # for which a condition is waited for, to be silent and then to fire
+CLEAR_TICKS = 3
+CLEAR_CYCLES = 512
 
 
-def round_half_up(z: int) -> int:
-    """Q20.12 to a code."""
-    return (z + 2048) // 4096
+def present(straps: Strap) -> set[Cause]:
+    """What a platform can judge."""
+    causes = set(Cause)
+    if Strap.MONITOR not in straps:
+        causes -= {Cause.MONITOR_HIGH, Cause.MONITOR_LOW, Cause.MONITOR_SLEW}
+    if Strap.READBACK not in straps:
+        causes -= {Cause.READBACK}
+    return causes
+
+
+def causes_of(mask: int) -> set[Cause]:
+    return {cause for cause in Cause if mask >> cause & 1}
+
+
+def mask_of(causes) -> int:
+    return sum(1 << cause for cause in causes)
+
+
+@dataclass
+class NaiveLifecycle:
+    """In each cycle: look at ``safe`` and the rest, then ``step()``."""
+
+    state: InterlockState = InterlockState.DISARMED
+    causes: set[Cause] = field(default_factory=set)  # since the trip
+    first_cause: int = NO_CAUSE
+    trips: int = 0
+    result: ArmingResult = ArmingResult.NONE
+    result_cause: int = NO_CAUSE
+    latch: bool = False  # the first cycle after the trip
+    injected: Cause | None = None
+    _test: Generator | None = None
+
+    def safe(self, verdict: set[Cause]) -> bool:
+        return self.state is not InterlockState.ARMED or bool(verdict)
+
+    @property
+    def locked(self) -> bool:
+        return self.state in (InterlockState.ARMED, InterlockState.ARMING)
+
+    def _self_test(self):
+        """One yield a cycle: what is injected in it; what comes back is what was seen in it."""
+        for cause in Cause:
+            for _ in range(FIRE_CYCLES + 1):
+                verdict, _, _ = yield None
+                if cause not in verdict:
+                    break
+            else:
+                return ArmingResult.DID_NOT_CLEAR, cause
+            for _ in range(FIRE_CYCLES + 1):
+                verdict, tested, _ = yield cause
+                if cause in verdict or cause not in tested:
+                    break
+            else:
+                return ArmingResult.DID_NOT_FIRE, cause
+        ticks = 0
+        for _ in range(CLEAR_CYCLES + 1):
+            verdict, _, tick = yield None
+            if ticks == CLEAR_TICKS and not verdict:
+                return ArmingResult.ARMED, NO_CAUSE
+            ticks = min(CLEAR_TICKS, ticks + tick)
+        return ArmingResult.DID_NOT_CLEAR, min(verdict, default=NO_CAUSE)
+
+    def step(self, verdict: set[Cause], tested: set[Cause], commissioned: bool, flags_set: bool, command: int | None, tick: bool) -> None:
+        self.latch = self.state is InterlockState.ARMED and bool(verdict)
+        if self.state is InterlockState.DISARMED and command == InterlockCommand.ARM:
+            self.result_cause = NO_CAUSE
+            if not commissioned:
+                self.result = ArmingResult.NOT_COMMISSIONED
+            elif verdict or flags_set:
+                self.result, self.result_cause = ArmingResult.VIOLATED, min(verdict, default=NO_CAUSE)
+            else:
+                self.state, self.result = InterlockState.ARMING, ArmingResult.UNDER_TEST
+                self._test = self._self_test()
+                self.injected = next(self._test)
+        elif self.state is InterlockState.ARMING:
+            if command is not None:
+                self._end(ArmingResult.ABORTED, NO_CAUSE)
+            else:
+                try:
+                    self.injected = self._test.send((verdict, tested, tick))
+                except StopIteration as stop:
+                    self._end(*stop.value)
+        elif self.state is InterlockState.ARMED:
+            if verdict:
+                self.state, self.first_cause, self.causes = InterlockState.TRIPPED, min(verdict), set(verdict)
+                self.trips += 1
+            elif command == InterlockCommand.DISARM:
+                self.state = InterlockState.DISARMED
+        elif self.state is InterlockState.TRIPPED:
+            self.causes = self.causes | verdict
+            if command == InterlockCommand.ACK and not verdict and not flags_set:
+                self.state, self.causes = InterlockState.DISARMED, set()
+
+    def _end(self, result: ArmingResult, cause: int) -> None:
+        self.result, self.result_cause, self.injected = result, cause, None
+        self.state = InterlockState.ARMED if result is ArmingResult.ARMED else InterlockState.DISARMED
 
 
 @dataclass
 class Inputs:
     """One cycle's inputs."""
 
-    sample: int | None = None
+    judged: set[Cause] = field(default_factory=set)  # verdicts of the other blocks
+    shown: tuple[int, int] = (0, 0)  # value and limit that they show
+    errors: tuple[bool, ...] = (False,) * 4  # of their parities
     lost: bool = False
-    z: int = 0  # Q20.12
-    pulse: bool = False
+    tick: bool = False
+    contact: bool = False
     overflow: bool = False
-    estop_ok: bool = True
+    underflow: bool = False
+    event: int | None = None  # class
+    estop_closed: bool = False
+    ready: int = 0
+    gain: int = 0
     time: int = 0
 
 
@@ -30,114 +135,126 @@ class Inputs:
 class Trip:
     """What a trip leaves behind."""
 
-    cause: int = NO_CAUSE
     value: int = 0
     limit: int = 0
     time: int = 0
 
 
-@dataclass
 class NaiveInterlock:
-    """``now`` counts cycles since reset. In each: ``conditions()``, ``safe`` and so on, then ``step()``."""
+    """``now`` counts cycles since reset. In each: ``begin()``, then the properties, then ``step()``."""
 
-    registers: dict[str, int] = field(default_factory=lambda: {r.name: r.reset for r in interlock.BLOCK.registers})
-    state: InterlockState = InterlockState.DISARMED
-    flags: int = 0
-    trip: Trip = field(default_factory=Trip)
-    trips: int = 0
-    now: int = 0
-    before: Inputs = field(default_factory=lambda: Inputs(estop_ok=False))  # the cycle before
-    was_safe: bool = True
-    host_trip: bool = False  # commanded in the cycle before
-    heartbeat_at: int = -1  # cycle of the last heartbeat; the reset counts as one
-    verdict: set[Cause] = field(default_factory=set)  # of the last sample
-    judged: tuple[int, dict[Cause, int]] = (0, {})  # that sample and its limits
-    pulse_samples: int = 0
-    estop_ok: list[bool] = field(default_factory=lambda: [False] * ESTOP_CYCLES)  # the last cycles', newest last
-
-    def age(self) -> int:
-        """Of the heartbeat, as it was in the cycle before."""
-        return self.now - 2 - self.heartbeat_at
-
-    def conditions(self) -> set[Cause]:
-        """Violated in this cycle."""
-        code, r = round_half_up(self.before.z), self.registers
-        found = set(self.verdict)
-        # A z that was there before the first cycle is the reset's, and judged by nobody.
-        if self.now and code > r["z_high"]:
-            found.add(Cause.Z_HIGH)
-        if self.now and code < r["z_low"]:
-            found.add(Cause.Z_LOW)
-        if self.now and self.age() >= r["heartbeat_timeout"]:
-            found.add(Cause.HEARTBEAT)
-        if not self.estop_ok[0]:
-            found.add(Cause.ESTOP)
-        if self.before.lost:
-            found.add(Cause.SAMPLE_LOST)
-        if self.before.overflow:
-            found.add(Cause.POSITION_OVERFLOW)
-        if self.host_trip:
-            found.add(Cause.HOST)
-        return found
+    def __init__(self, period: int, straps: Strap) -> None:
+        self.period, self.straps = period, straps
+        self.registers = {r.name: r.reset for r in interlock.BLOCK.registers}
+        self.life = NaiveLifecycle()
+        self.flags: set[Cause] = set()
+        self.trip = Trip()
+        self.now = 0
+        self.was_safe = True
+        self.reaction = {"retract": Strap.TIP in straps, "bias_ramp": False, "bias_zero": False, "trigger": False, "retreat": False}
+        self._past = [Inputs()] * (LINE_CYCLES + 1)  # the last cycles', newest last
+        self._own = {Cause.ESTOP}  # in this cycle; the line was not seen yet
+        self._tick_at = -1  # the reset counts as one, and as a beat of each heart
+        self._beat_at = {Cause.HEARTBEAT: -1, Cause.CPU_HEARTBEAT: -1}
+        self._parity = NaiveParity()  # of the interlock's own registers
+        self._touching = False
+        self._gather = False
 
     @property
-    def live_mask(self) -> int:
-        return sum(1 << cause for cause in self.conditions())
+    def enabled(self) -> set[Cause]:
+        chosen = causes_of(self.registers["enable"])
+        return {cause for cause in present(self.straps) if cause in chosen or cause not in MASKABLE}
 
-    @property
-    def armed(self) -> bool:
-        return self.state is InterlockState.ARMED
+    def begin(self, inputs: Inputs, written: dict[str, int]) -> None:
+        """``written``: what a register took, in force from this cycle on."""
+        self.registers |= written
+        self.verdict = self._own | inputs.judged
 
     @property
     def safe(self) -> bool:
-        return not self.armed or bool(self.conditions())
+        return self.life.safe(self.verdict)
 
     def step(self, inputs: Inputs, written: dict[str, int], clear: int) -> None:
-        """On to the next cycle. ``written``: what a register took, in force in this cycle; ``clear``: flags that the bus clears now."""
-        self.registers |= written
-        found, safe = self.conditions(), self.safe
-        command = written.get("command")
-        latching = found if self.state in (InterlockState.ARMED, InterlockState.TRIPPED) else set()
-        may_leave = not found and not self.flags
-        if self.armed and found:
-            self._latch(min(found), inputs.time)
-        elif self.armed and command == InterlockCommand.DISARM:
-            self.state = InterlockState.DISARMED
-        elif self.state is InterlockState.DISARMED and command == InterlockCommand.ARM and may_leave:
-            self.state = InterlockState.ARMED
-        elif self.state is InterlockState.TRIPPED and command == InterlockCommand.ACK and may_leave:
-            self.state = InterlockState.DISARMED
-        self.flags = (self.flags & ~clear) | sum(1 << cause for cause in latching)
-
-        if inputs.sample is not None:
-            self._judge(inputs.sample, inputs.pulse)
-        if not inputs.pulse:
-            self.pulse_samples = 0
-        if "heartbeat" in written:
-            self.heartbeat_at = self.now
-        self.host_trip = command == InterlockCommand.TRIP
-        self.estop_ok = [*self.estop_ok[1:], inputs.estop_ok]
-        self.was_safe = safe
-        self.before = inputs
+        """On to the next cycle. ``clear``: flags that the bus clears now."""
+        life, r = self.life, self.registers
+        # Flags and the record of a trip.
+        tripped = life.state is InterlockState.TRIPPED
+        latching = self.verdict if life.latch or tripped or (life.state is InterlockState.ARMED) else set()
+        if life.latch:
+            self.trip = Trip(*self._measured(inputs), inputs.time)
+        if self._gather:
+            self.trip = Trip(self.trip.value | inputs.shown[0], self.trip.limit | inputs.shown[1], self.trip.time)
+        self._gather = life.latch
+        # Reactions, of what stands in this cycle.
+        due = {
+            name: tripped and bool(life.causes & causes_of(r[f"react_{name}"])) for name in ("retract", "bias_ramp", "trigger", "retreat")
+        }
+        contact = tripped and bool(life.causes & causes_of(r["react_bias_contact"]))
+        self.reaction = {
+            "retract": due["retract"] or Strap.TIP in self.straps,
+            "bias_ramp": due["bias_ramp"] or contact,
+            "bias_zero": contact and self._touching,
+            "trigger": due["trigger"],
+            "retreat": due["retreat"] and Strap.MOTOR in self.straps,
+        }
+        self._touching = inputs.contact if life.latch else tripped and self._touching
+        # The conditions that are judged here, for the next cycle.
+        command, tick_at = written.get("command"), self._tick_at
+        injected = {life.injected} - {None}
+        lines = self._lines(inputs)
+        found = {
+            Cause.SAMPLE_LOST: inputs.lost or self.now - 1 - tick_at >= 2 * self.period,
+            Cause.ESTOP: not lines.estop_closed,
+            Cause.READY: bool(r["ready_required"] & (3 if Cause.READY in injected else ~lines.ready)),
+            Cause.GAIN: lines.gain != r["gain_expected"],
+            Cause.POSITION_OVERFLOW: inputs.overflow,
+            Cause.UNDERFLOW: inputs.underflow,
+            Cause.PARITY: (all if Cause.PARITY in injected else any)([*inputs.errors, self._parity.error]),
+            Cause.EVENT: inputs.event == r["event_class"],
+            Cause.HOST: command == InterlockCommand.TRIP,
+            Cause.HEARTBEAT: self._silent(Cause.HEARTBEAT, "heartbeat", written),
+            Cause.CPU_HEARTBEAT: self._silent(Cause.CPU_HEARTBEAT, "cpu_heartbeat", written),
+        }
+        # A condition that is injected fires, but for a comparison that can't: ready lines of which none is required. Parity is injected
+        # into the registers' checks, two cycles before, and each of them must fail.
+        fires = injected - {Cause.READY, Cause.PARITY}
+        own = {cause for cause, violated in found.items() if violated or cause in fires} & self.enabled
+        parity_test = Cause.PARITY in injected
+        self._parity.step(inputs.tick or parity_test, parity_test, set())
+        for cause, name in ((Cause.HEARTBEAT, "heartbeat"), (Cause.CPU_HEARTBEAT, "cpu_heartbeat")):
+            if name in written:
+                self._beat_at[cause] = self.now
+        if inputs.tick:
+            self._tick_at = self.now
+        # Life.
+        number = r["commissioned"] >> 3
+        commissioned = bool(number) and (r["commissioned"] & 7) == (int(self.straps) & 7)
+        self.was_safe = self.safe
+        life.step(self.verdict, self.enabled, commissioned, bool(self.flags), command, inputs.tick)
+        self.flags = (self.flags - causes_of(clear)) | latching
+        self._own = own
+        self._past = [*self._past[1:], inputs]
         self.now += 1
 
-    def _judge(self, sample: int, pulse: bool) -> None:
-        relaxed = pulse and self.pulse_samples < self.registers["pulse_samples_max"]
-        prefix = "pulse_" if relaxed else ""
-        high, low = self.registers[prefix + "current_high"], self.registers[prefix + "current_low"]
-        self.verdict = ({Cause.CURRENT_HIGH} if sample > high else set()) | ({Cause.CURRENT_LOW} if sample < low else set())
-        self.judged = sample, {Cause.CURRENT_HIGH: high, Cause.CURRENT_LOW: low}
-        self.pulse_samples += pulse
+    def _lines(self, inputs: Inputs) -> Inputs:
+        """What the external lines were two cycles ago."""
+        return [*self._past, inputs][-LINE_CYCLES]
 
-    def _latch(self, cause: Cause, time: int) -> None:
-        self.state = InterlockState.TRIPPED
-        self.trips += 1
-        r = self.registers
-        value, limit = {
-            Cause.Z_HIGH: (round_half_up(self.before.z), r["z_high"]),
-            Cause.Z_LOW: (round_half_up(self.before.z), r["z_low"]),
-            Cause.HEARTBEAT: (self.age(), r["heartbeat_timeout"]),
-        }.get(cause, (0, 0))
-        if cause in (Cause.CURRENT_HIGH, Cause.CURRENT_LOW):
-            value, limit = self.judged[0], self.judged[1][cause]
-        self.trip = Trip(cause, value, limit, (time + 1) % (1 << 64))  # the gate is safe one cycle after `safe`
+    def _age(self, cause: Cause, at: int) -> int:
+        return at - 1 - self._beat_at[cause]
+
+    def _silent(self, cause: Cause, name: str, written: dict[str, int]) -> bool:
+        if name in written:
+            return False
+        return self._age(cause, self.now) >= self.registers[f"{name}_timeout"]
+
+    def _measured(self, inputs: Inputs) -> tuple[int, int]:
+        """Value and limit of a cause that is judged here; this is two cycles after the comparison."""
+        r, lines = self.registers, self._past[-LINE_CYCLES - 1]
+        return {
+            Cause.HEARTBEAT: (self._age(Cause.HEARTBEAT, self.now - 2), r["heartbeat_timeout"]),
+            Cause.CPU_HEARTBEAT: (self._age(Cause.CPU_HEARTBEAT, self.now - 2), r["cpu_heartbeat_timeout"]),
+            Cause.READY: (lines.ready, r["ready_required"]),
+            Cause.GAIN: (lines.gain, r["gain_expected"]),
+            Cause.EVENT: (r["event_class"], r["event_class"]),
+        }.get(self.life.first_cause, (0, 0))

@@ -5,9 +5,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc_hw.blocks.events import DETECTION
-from reflexarc_hw.blocks.gate import OUTPUTS, Gate
+from reflexarc_hw.blocks.gate import Gate
 from reflexarc_hw.blocks.reaction import Reaction
 from reflexarc_hw.lib.bus import BankSignature
+from reflexarc_hw.lib.formats import OUTPUTS
 
 
 class ReactionPath(wiring.Component):
@@ -31,7 +32,7 @@ class ReactionPath(wiring.Component):
             reaction.detection.eq(self.detection),
             reaction.driven_bias.eq(gate.dac.bias),
             gate.safe.eq(~self.live),
-            gate.tick.eq(self.tick),
+            gate.reaction.retract.eq(1),
             gate.pulse.eq(reaction.pulse),
             gate.pulse_bias.eq(reaction.pulse_bias),
             self.dac.eq(gate.dac),

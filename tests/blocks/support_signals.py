@@ -15,7 +15,7 @@ from reflexarc_hw.lib.packet import WORD
 
 @dataclass
 class Access:
-    """One access to a bank: strobe in cycle 0, decided in cycle 1, answered and in force in cycle 2."""
+    """One access to a bank: strobe in cycle 0; a read looks in cycle 1, a write is decided in cycle 2; answered and in force in cycle 3."""
 
     name: str
     raw: int | None  # None: a read
@@ -37,9 +37,10 @@ class LockstepBank:
         names = ("strobe", "write", "offset", "write_data", "read_data", "status")
         self._port = {name: getattr(dut, f"{prefix}__{name}") for name in names}
         self._queue: deque[Access | int] = deque()
-        self.strobing: Access | None = None
         self._rest = 0
-        self.deciding: Access | None = None
+        self.strobing: Access | None = None
+        self._looking: Access | None = None
+        self._committing: Access | None = None
         self.answering: Access | None = None
 
     def write(self, name: str, raw: int) -> None:
@@ -54,16 +55,27 @@ class LockstepBank:
         self._queue.append(count)
 
     @property
+    def _busy(self) -> bool:
+        return any(access is not None for access in (self.strobing, self._looking, self._committing, self.answering))
+
+    @property
     def idle(self) -> bool:
-        return not self._queue and not self._rest and self.strobing is None and self.deciding is None and self.answering is None
+        return not self._queue and not self._rest and not self._busy
+
+    @property
+    def deciding(self) -> Access | None:
+        """The access of which this cycle's inputs and values count."""
+        if self._looking is not None and not self._looking.is_write:
+            return self._looking
+        return self._committing if self._committing is not None and self._committing.is_write else None
 
     def drive(self) -> None:
         """The pins of this cycle."""
-        self.answering, self.deciding, self.strobing = self.deciding, self.strobing, None
+        self.answering, self._committing, self._looking, self.strobing = self._committing, self._looking, self.strobing, None
         self._port["strobe"].value = 0
         if self._rest:
             self._rest -= 1
-        elif self._queue and self.deciding is None and self.answering is None:
+        elif self._queue and not self._busy:
             item = self._queue.popleft()
             if isinstance(item, int):
                 self._rest = item

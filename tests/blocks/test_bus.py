@@ -2,6 +2,7 @@
 
 import pytest
 from example_block import BLOCK
+from faulty_bank import OneFaultyBank
 from support import run_block
 
 from reflexarc_hw.lib.bus import Fabric, RegisterBank
@@ -9,6 +10,10 @@ from reflexarc_hw.lib.bus import Fabric, RegisterBank
 
 def test_register_bank():
     run_block(RegisterBank(BLOCK), "cocotb_bank", name="register_bank")
+
+
+def test_parity_of_locked_registers():
+    run_block(OneFaultyBank(BLOCK), "cocotb_faulty_bank", name="faulty_bank")
 
 
 @pytest.mark.parametrize("masters", [2, 3])

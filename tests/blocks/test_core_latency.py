@@ -1,13 +1,14 @@
 """Latencies of the whole core, end to end, as exact numbers of its cycles at both rates."""
 
 import pytest
-from support import run_block
+from support import UNOPTIMISED, run_block
 
 from reflexarc_hw.core import Core
 from reflexarc_hw.platforms.timing import COMPRESSED, TRUE_RATE
 
 ADC_TO_VALID_CYCLES = 1  # the converter's word is registered once; from there on it is "the sample"
 TRIP_CYCLES = 2  # sample to safe outputs at the gate
+XY_CYCLES = 6  # sample to x and y at the gate, in a scan
 Z_CYCLES = 14  # sample to z at the gate, with logarithm or without
 EVENT_CYCLES = 7  # last sample of a pixel to the bias at the gate
 BIAS_CYCLES = 3  # of which from the detection on
@@ -17,7 +18,7 @@ BIAS_CYCLES = 3  # of which from the detection on
 def test_core_latency(rate):
     assert Z_CYCLES <= 14 and EVENT_CYCLES <= 20, "what the design allows"
     run_block(
-        Core(rate), "cocotb_core_latency", name=f"core_{rate.name}", cycles_per_sample=rate.cycles_per_sample, adc_cycles=rate.adc_cycles,
-        adc_to_valid_cycles=ADC_TO_VALID_CYCLES, trip_cycles=TRIP_CYCLES, z_cycles=Z_CYCLES, event_cycles=EVENT_CYCLES,
-        bias_cycles=BIAS_CYCLES,
+        Core(rate), "cocotb_core_latency", name=f"core_{rate.name}", make_variables=UNOPTIMISED, cycles_per_sample=rate.cycles_per_sample,
+        adc_cycles=rate.adc_cycles, adc_to_valid_cycles=ADC_TO_VALID_CYCLES, dac_cycles=rate.dac_cycles, trip_cycles=TRIP_CYCLES,
+        xy_cycles=XY_CYCLES, z_cycles=Z_CYCLES, event_cycles=EVENT_CYCLES, bias_cycles=BIAS_CYCLES,
     )  # fmt: skip

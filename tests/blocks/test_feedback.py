@@ -8,6 +8,7 @@ from support import run_block
 from reflexarc_hw.blocks.feedback import Feedback, log2_table
 from reflexarc_hw.blocks.feedback.feedback import Z_CYCLES
 
+ERROR_CYCLES = 7  # sample valid to the error
 LATENCY = 12  # sample valid to z; the gate adds 2, and 14 are allowed
 # Bound of the logarithm in 2**-12: rounding down takes less than 1; a value of the table is off by up to 1/32; a chord of length 2**-8 lies
 # below the curve by up to 2**-16 / (8 ln 2), 0.012.
@@ -16,7 +17,7 @@ BELOW, ABOVE = 1 + 1 / 32 + 0.012, 1 / 32
 
 def test_feedback():
     assert Z_CYCLES == LATENCY
-    run_block(Feedback(), "cocotb_feedback", name="feedback", z_cycles=LATENCY, sample_cycles_min=12)
+    run_block(Feedback(), "cocotb_feedback", name="feedback", z_cycles=LATENCY, error_cycles=ERROR_CYCLES, sample_cycles_min=12)
 
 
 def test_table_is_that_of_the_naive_model():

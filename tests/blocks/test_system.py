@@ -7,10 +7,11 @@ from support import run_block
 from reflexarc_hw.blocks.system import System
 
 
-@pytest.mark.parametrize("cycles_per_sample", [16, 56])
-def test_system(cycles_per_sample):
-    component = System(cycles_per_sample, 560_000, 0x1234_5678)
-    run_block(component, "cocotb_system", name=f"system_{cycles_per_sample}", cycles_per_sample=cycles_per_sample)
+@pytest.mark.parametrize(("cycles_per_sample", "channels"), [(16, 2), (56, 2), (16, 1)])
+def test_system(cycles_per_sample, channels):
+    component = System(cycles_per_sample, 560_000, 0x1234_5678, channels)
+    name = f"system_{cycles_per_sample}_{channels}"
+    run_block(component, "cocotb_system", name=name, cycles_per_sample=cycles_per_sample, channels=channels)
 
 
 @pytest.mark.parametrize("cycles_per_sample", [1, 15])

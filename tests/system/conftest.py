@@ -22,6 +22,14 @@ def built_twins() -> None:
         build(rate)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_configuration_of_the_user() -> Iterator[None]:
+    """Records of the person who runs the tests neither help nor hinder them."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setenv("XDG_CONFIG_HOME", folder)
+        yield
+
+
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
     """A Unix socket's path may have about 100 characters; pytest's own temporary folders can be longer."""
@@ -34,9 +42,9 @@ def board_starter() -> Iterator[StartBoard]:
     boards: list[RunningBoard] = []
     folders: list[Path] = []
 
-    def start(*arguments: str) -> RunningBoard:
+    def start(*arguments: str, commissioned: bool = True) -> RunningBoard:
         folders.append(Path(tempfile.mkdtemp(prefix="ra-", dir="/tmp")))
-        boards.append(RunningBoard(folders[-1], *arguments))
+        boards.append(RunningBoard(folders[-1], *arguments, commissioned=commissioned))
         return boards[-1]
 
     try:

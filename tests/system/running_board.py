@@ -16,6 +16,8 @@ from reflexarc.calibration import Calibration
 from reflexarc.device import Controller
 from reflexarc.device.registers import Registers
 from reflexarc.device.transport import SocketTransport
+from reflexarc.experiments.commission import commission_twin
+from reflexarc.safety import SoftLimits
 
 START_S = 240  # the first start on a machine builds the twin
 SLOWEST_CYCLES_PER_S = 1.5e6  # of processor time
@@ -24,9 +26,9 @@ T = TypeVar("T")
 
 
 class RunningBoard:
-    """A board in a session of its own, as a real one would not share the client's signals either."""
+    """A board in a session of its own, as a real one would not share the client's signals either; commissioned by its own plant."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, commissioned: bool = True) -> None:
         self.address = str(folder / "board.sock")
         self.log = folder / "board.log"
         command = [sys.executable, "-W", "error", "-m", "reflexarc_sim.board", "--socket", self.address, *arguments]
@@ -38,6 +40,9 @@ class RunningBoard:
                 self.stop()
                 raise RuntimeError(f"the board did not start: {self.log.read_text()}")
             time.sleep(0.05)
+        if commissioned:
+            with Controller(self.address, lockstep=True) as board:
+                commission_twin(board)
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -94,10 +99,18 @@ StartBoard = Callable[..., RunningBoard]
 
 
 def make_harmless(board: Controller) -> None:
-    """Faults off, and disarmed whatever happened before."""
-    board.run(board.device.inject("estop", closed=True))
-    board.run(board.device.inject("adc_dead", dead=False))
-    board.run(board.device.sleep(20e-6))
+    """Faults off, soft limits open, and disarmed whatever happened before."""
+    device = board.device
+    board.run(device.inject("estop", closed=True))
+    for converter in (0, 1):
+        board.run(device.inject("adc", converter=converter))
+    for channel in range(4):
+        board.run(device.inject("dac_stuck", channel=channel, stuck=False))
+    board.run(device.inject("lines"))
+    board.run(device.inject("monitor", volts=1.0))
+    board.run(device.inject("underflow", underflow=False))
+    board.set_soft_limits(**dict.fromkeys(SoftLimits().as_plain()))
+    board.run(device.sleep(100e-6))
     match board.status()["interlock"]:
         case "armed":
             board.disarm()

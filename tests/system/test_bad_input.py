@@ -36,7 +36,7 @@ BAD_OPTIONS = {
     "--time-per-line 1e-6": "is below the minimum of one sample",
     "--time-per-line nan": "accepted: a number above 0",
     "--time-per-line 0.01 --time-per-pixel 1e-4": "give --time-per-pixel or --time-per-line, not both",
-    "--setpoint 2.1e-9": "is outside the interlock's window, -2e-09 to 2e-09 A",
+    "--setpoint 5.1e-9": "is outside 0 to 4.99999e-09 A, the range of the converter",
     "--setpoint 0": "accepted: a number above 0",
     "--setpoint -1e-10": "accepted: a number above 0",
     "--setpoint nan": "accepted: a number above 0",
@@ -56,7 +56,7 @@ def test_options_that_can_not_be(tmp_path: Path, options: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("options", ["--pixels 0", "--size 1.1e-6", "--setpoint 2.1e-9", "--time-per-pixel 5e-7"])
+@pytest.mark.parametrize("options", ["--pixels 0", "--size 1.1e-6", "--setpoint 5.1e-9", "--time-per-pixel 5e-7"])
 def test_the_main_job_looks_first_too(tmp_path: Path, options: str) -> None:
     assert BAD_OPTIONS[options] in refused("run", *options.split(), "--out", str(tmp_path / "out"), within_s=10)
     assert not (tmp_path / "out").exists()
@@ -83,6 +83,14 @@ def test_an_output_folder_that_can_not_be(tmp_path: Path) -> None:
             line = refused(command, "--out", str(out), within_s=10)
             assert line.startswith(f"output folder {out}") and line.endswith("give a folder that can be created and written to")
     assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_setpoint_outside_of_the_window(tmp_path: Path) -> None:
+    """A twin of its own has the default limits."""
+    for command in ("scan", "run"):
+        line = refused(command, "--setpoint", "2.1e-9", "--out", str(tmp_path / "out"), within_s=10)
+        assert "is outside the interlock's window, -2e-09 to 2e-09 A" in line
+    assert not (tmp_path / "out").exists()
 
 
 def write_specimens(folder: Path) -> dict[str, tuple[list[str], str]]:

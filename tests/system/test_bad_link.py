@@ -156,7 +156,7 @@ def drop_register(contract: dict[str, Any]) -> None:
 
 
 def widen_register(contract: dict[str, Any]) -> None:
-    next(r for r in contract["blocks"]["interlock"]["registers"] if r["name"] == "current_high")["width"] = 24
+    next(r for r in contract["blocks"]["signals"]["registers"] if r["name"] == "current_high")["width"] = 24
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def widen_register(contract: dict[str, Any]) -> None:
     [
         (move_block, "block gate: at "),
         (drop_register, "register scan.step_x: only here"),
-        (widen_register, "register interlock.current_high: differs"),
+        (widen_register, "register signals.current_high: differs"),
     ],
 )
 def test_a_board_with_another_contract(short_folder: Path, change: Callable[[dict[str, Any]], None], says: str) -> None:

@@ -22,12 +22,15 @@ from reflexarc.contract.blocks.recorder import DEPTH, RecorderState
 from reflexarc.contract.blocks.scan import ScanCommand
 from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Packet
+from reflexarc.safety import Limits
+from reflexarc.safety.commissioning import commissioned_word
 from reflexarc_hw.platforms.timing import COMPRESSED, TRUE_RATE, Rate
 from reflexarc_sim.plants.stm import StmParameters, StmPlant
 from reflexarc_sim.specimens import Specimen
 from reflexarc_sim.twin import CAPTURE, EVENTS
 
 SEED = 20
+ARMING_SAMPLES = 400  # in which a board of either rate has tested its conditions
 BIAS_V = 0.5
 SETPOINT_LOG2 = 13.356  # 100 pA with 1 GV/A, in log2 of ADC codes
 SIZE_M = 6e-9
@@ -76,12 +79,15 @@ def experiment(board: SampledTwin, wait_samples: int) -> Run:
         return round(metres / calibration.z_m_per_code * 4096)
 
     board.samples(100)
-    board.write({"interlock.current_high": 2e-9, "interlock.current_low": -2e-9})
-    board.write({"interlock.pulse_current_high": 4.9e-9, "interlock.pulse_current_low": -4.9e-9, "interlock.pulse_samples_max": 1000})
+    limits = Limits(z_velocity_m_per_s=None, retract_m_per_s=200e-6)
+    board.write_raw(limits.to_raw(calibration, board.read_raw("interlock.present")))
     # Times in cycles are the one thing that differs between the rates; this one is not to run out.
     board.write_raw({"interlock.heartbeat_timeout": (1 << 31) - 1, "interlock.heartbeat": 1})
-    board.write({"gate.retract_step": 200e-6 * period, "gate.bias": BIAS_V})
+    board.write_raw({"interlock.commissioned": commissioned_word(board.read_raw("interlock.straps"), 1), "recorder.decimation": 10})
     board.write_raw({"interlock.command": InterlockCommand.ARM})
+    board.samples(ARMING_SAMPLES)
+    assert board.read_raw("interlock.state") == InterlockState.ARMED
+    board.write({"gate.bias": BIAS_V})
 
     # To the corner of the frame, then down: fast to 5 nm above the surface, then as slowly as the loop can catch.
     board.write({"scan.target_x": -SIZE_M / 2, "scan.target_y": -SIZE_M / 2, "scan.move_step": 4e-6 * period})

@@ -52,8 +52,8 @@ def test_the_logarithm_counts_decades() -> None:
 
 def test_known_codes() -> None:
     assert CALIBRATION.to_raw(register("gate.bias"), 5.0) == CODES_PER_SIDE // 2
-    assert CALIBRATION.to_raw(register("interlock.current_high"), 2e-9) == round(0.4 * CODES_PER_SIDE)
-    assert CALIBRATION.to_raw(register("interlock.z_low"), -100e-9) == -CODES_PER_SIDE
+    assert CALIBRATION.to_raw(register("signals.current_high"), 2e-9) == round(0.4 * CODES_PER_SIDE)
+    assert CALIBRATION.to_raw(register("envelope.z_low"), -100e-9) == -CODES_PER_SIDE
     assert CALIBRATION.to_raw(register("scan.target_x"), 250e-9) == CODES_PER_SIDE // 2 << 12
     assert CALIBRATION.to_raw(register("feedback.setpoint"), 13.5) == 27 << 11
     assert CALIBRATION.to_raw(register("scan.pixels"), 128.0) == 128
@@ -74,11 +74,27 @@ def test_each_register_there_and_back(block: str, register: Register) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("name", ["gate.bias", "interlock.current_high", "interlock.heartbeat_timeout", "feedback.setpoint"])
+@pytest.mark.parametrize("name", ["gate.bias", "signals.current_high", "interlock.heartbeat_timeout", "feedback.setpoint"])
 def test_what_is_no_number(name: str, value: float) -> None:
     with pytest.raises(ValueError, match="is not a number"):
         CALIBRATION.to_raw(register(name), value)
 
 
 def test_each_quantity_is_known() -> None:
-    assert QUANTITIES == ["bias", "current", "x", "y", "z"]
+    assert QUANTITIES == ["bias", "charge", "current", "current_change", "monitor", "monitor_change", "x", "y", "z"]
+
+
+def test_currents_that_change_and_add_up() -> None:
+    assert CALIBRATION.to_raw(register("signals.current_slew"), 5e-9) == CODES_PER_SIDE
+    assert CALIBRATION.to_raw(register("signals.monitor_high"), 2.5) == CODES_PER_SIDE // 2
+    assert CALIBRATION.to_physical(register("dose.charge"), CODES_PER_SIDE) == pytest.approx(5e-9)
+    logarithmic = Calibration(preamp=Preamp(kind=PreampKind.LOGARITHMIC))
+    assert logarithmic.to_physical(register("signals.current_slew"), CODES_PER_SIDE // 5) == pytest.approx(9e-12, rel=1e-4)
+    assert math.isnan(logarithmic.to_physical(register("dose.charge"), 1))
+    with pytest.raises(ValueError, match="can't be counted behind a logarithmic preamplifier"):
+        logarithmic.to_raw(register("dose.charge_limit"), 1.0)
+
+
+def test_electrons() -> None:
+    assert CALIBRATION.electrons_per_cycle(1e-9) == pytest.approx(62.415, rel=1e-4)  # 6.2e9 a second, 10 ns a cycle
+    assert CALIBRATION.beam_A(CALIBRATION.electrons_per_cycle(3e-10)) == pytest.approx(3e-10)

@@ -29,7 +29,7 @@ def register(name="a", offset=0, access=Access.RW, doc="A register.", **more) ->
         ({"width": 33}, "only read-only registers may be wider"),
         ({"doc": ""}, "one line of documentation"),
         ({"doc": "one\ntwo"}, "one line of documentation"),
-        ({"locked": True, "access": Access.WO}, "only rw registers can be locked"),
+        ({"locked": True, "access": Access.RO}, "only rw and wo registers can be locked"),
         ({"width": 8, "maximum": 256}, "does not fit 8 bits"),
         ({"width": 8, "minimum": -1}, "does not fit 8 bits"),
         ({"width": 8, "signed": True, "minimum": -129}, "does not fit 8 bits"),

@@ -132,7 +132,7 @@ def test_the_window_about_the_trip(first_us: float, last_us: float, window_us: t
 
 
 def test_units_read_well() -> None:
-    assert figure._scaled(2e-10, "m") == (1e12, "pm")
-    assert figure._scaled(-5e-9, "A") == (1e9, "nA")
-    assert figure._scaled(0.0, "A") == (1e12, "pA")
-    assert figure._scaled(1e4, "A") == (1.0, "A")
+    assert figure.scaled(2e-10, "m") == (1e12, "pm")
+    assert figure.scaled(-5e-9, "A") == (1e9, "nA")
+    assert figure.scaled(0.0, "A") == (1e12, "pA")
+    assert figure.scaled(1e4, "A") == (1.0, "A")

@@ -8,9 +8,9 @@ import math
 import pytest
 
 from reflexarc.calibration import Calibration
-from reflexarc.device.controller import Limits
 from reflexarc.errors import BadInput
 from reflexarc.experiments.settings import PIXELS_MAX, ScanSettings
+from reflexarc.safety import Limits, Rectangle
 
 CALIBRATION = Calibration()
 POSITIVE = ("width_m", "height_m", "pixel_s", "setpoint_A", "bandwidth_Hz", "approach_m_per_s", "slew_m_per_s", "move_m_per_s")
@@ -66,7 +66,7 @@ def test_time_per_pixel() -> None:
 
 
 def test_bias() -> None:
-    for bias in (-9.9, -1e-3, 9.9):
+    for bias in (-9.9, -10e-3, 9.9):
         accepted(bias_V=bias)
     for bias in (0.0, 10.0, -10.0, math.nan, math.inf):
         assert refusal(bias_V=bias).startswith(f"bias {bias:g} V is not possible; accepted: up to ")
@@ -76,6 +76,20 @@ def test_setpoint() -> None:
     accepted(setpoint_A=1.9e-9)
     assert refusal(setpoint_A=2e-9) == "setpoint 2e-09 A is outside the interlock's window, -2e-09 to 2e-09 A"
     accepted(setpoint_A=3e-9, limits=Limits(current_high_A=4e-9))
+    assert refusal(setpoint_A=5e-9).endswith("the range of the converter")
+
+
+def test_what_the_interlock_would_end() -> None:
+    assert refusal(bias_V=9e-3) == "bias 0.009 V is below the least that the interlock allows under feedback, 0.01 V"
+    accepted(bias_V=1e-3, limits=Limits(bias_min_V=1e-4))
+    assert "leaves the interlock's box in y, -20 nm to the end of the scanner" in refusal(limits=Limits(y_low_m=-20e-9))
+    accepted(limits=Limits(y_low_m=-30e-9, x_high_m=30e-9))
+    corner = Rectangle(24e-9, 30e-9, 24e-9, 30e-9)
+    assert refusal(limits=Limits(keep_outs=(Rectangle(1e-7, 2e-7, 1e-7, 2e-7), corner))) == "the scan enters keep-out 1 of the interlock"
+    accepted(center_x_m=-2e-9, limits=Limits(keep_outs=(corner,)))
+    assert "z at 600 µm/s is faster than the interlock allows, 500 µm/s" in refusal(slew_m_per_s=600e-6)
+    without = dataclasses.replace(ScanSettings(), bias_V=1e-3)
+    without.check(CALIBRATION, with_limits=False)
 
 
 def test_bandwidth() -> None:

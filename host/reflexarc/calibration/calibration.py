@@ -10,6 +10,7 @@ from reflexarc.contract.registers import Register
 
 CODES_PER_SIDE = 1 << 19  # of a signed 20-bit converter
 PICO = 1e-12
+ELEMENTARY_CHARGE_C = 1.602176634e-19
 
 
 class PreampKind(enum.Enum):
@@ -21,13 +22,15 @@ class PreampKind(enum.Enum):
 class Preamp:
     """Current to volts. It is an input of the interlock: its gain changes what every current limit means.
 
-    Linear: V = gain * I. Logarithmic: V = sign(I) * log_V_per_decade * log10(1 + |I| / log_reference_A).
+    Linear: V = gain * I. Logarithmic: V = sign(I) * log_V_per_decade * log10(1 + |I| / log_reference_A). ``gain_lines`` is what the gain
+    lines read at this gain: the interlock trips while they read anything else.
     """
 
     kind: PreampKind = PreampKind.LINEAR
     gain_V_per_A: float = 1e9
     log_V_per_decade: float = 1.0
     log_reference_A: float = 1e-12
+    gain_lines: int = 0
 
     def volts(self, current_A: float) -> float:
         if self.kind is PreampKind.LINEAR:
@@ -96,6 +99,21 @@ class Calibration:
     def code_to_current_A(self, code: float) -> float:
         return self.preamp.current_A(code * self.adc_full_scale_V / CODES_PER_SIDE)
 
+    @property
+    def monitor_V_per_code(self) -> float:
+        return self.adc_full_scale_V / CODES_PER_SIDE
+
+    @property
+    def current_A_per_code(self) -> float:
+        """Of a linear preamplifier; NaN for a logarithmic one, whose codes can't be added up to a charge."""
+        return self.code_to_current_A(1) if self.preamp.kind is PreampKind.LINEAR else math.nan
+
+    def electrons_per_cycle(self, beam_A: float) -> float:
+        return beam_A / ELEMENTARY_CHARGE_C * self.sample_period_s / self.cycles_per_sample
+
+    def beam_A(self, electrons_per_cycle: float) -> float:
+        return electrons_per_cycle * ELEMENTARY_CHARGE_C * self.cycles_per_sample / self.sample_period_s
+
     def samples(self, seconds: float) -> int:
         """Nearest whole number of samples."""
         return round(seconds / self.sample_period_s)
@@ -107,15 +125,24 @@ class Calibration:
         return cycles / self.cycles_per_sample * self.sample_period_s
 
     def _unit(self, quantity: str) -> float:
-        units = {"x": self.x_m_per_code, "y": self.y_m_per_code, "z": self.z_m_per_code, "bias": self.bias_V_per_code}
+        """Value of one code."""
+        units = {
+            "x": self.x_m_per_code, "y": self.y_m_per_code, "z": self.z_m_per_code, "bias": self.bias_V_per_code,
+            "monitor": self.monitor_V_per_code, "monitor_change": self.monitor_V_per_code, "charge": self.current_A_per_code,
+        }  # fmt: skip
         return units[quantity]
 
     def to_raw(self, register: Register, value: float) -> int:
-        """Physical value to the register's raw value; ValueError outside the allowed range, in the register's unit."""
+        """Physical value to the register's raw value; ValueError outside the allowed range, in the register's unit.
+
+        A change of the current goes by its codes; for a logarithmic preamplifier it counts from no current.
+        """
         if not math.isfinite(value):
             raise ValueError(f"{register.name}: {value} is not a number")
-        if register.quantity == "current":
+        if register.quantity in ("current", "current_change"):
             raw = round(self.current_to_code(value) / register.scale)
+        elif register.quantity == "charge" and self.preamp.kind is not PreampKind.LINEAR:
+            raise ValueError(f"{register.name}: a charge can't be counted behind a logarithmic preamplifier")
         elif register.quantity:
             raw = round(value / (self._unit(register.quantity) * register.scale))
         elif register.unit == "cycles":
@@ -131,7 +158,7 @@ class Calibration:
 
     def to_physical(self, register: Register, raw: int) -> float:
         """Raw value to the register's unit; counts and flags stay whole numbers."""
-        if register.quantity == "current":
+        if register.quantity in ("current", "current_change"):
             return self.code_to_current_A(raw * register.scale)
         if register.quantity:
             return raw * register.scale * self._unit(register.quantity)

@@ -2,66 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import os
-import signal
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from reflexarc import __version__
 from reflexarc.calibration import Calibration
-from reflexarc.device import Controller
-from reflexarc.device.controller import Limits
-from reflexarc.device.launch import private_board
-from reflexarc.device.transport import trip_board
-from reflexarc.errors import BadInput, BoardTripped, ReflexArcError
-from reflexarc.experiments.settings import ScanSettings
-
-USER_ERROR = 2
-TRIPPED = 3
-INTERRUPTED = 130  # as shells count SIGINT
-
-
-class Program(click.Group):
-    """A group that ends with one line and no traceback for everything that a user can mend."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs["standalone_mode"] = False
-        try:
-            code = super().main(*args, **kwargs)
-        except click.UsageError as error:
-            where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
-            fail(f"{error.format_message()}{where}", USER_ERROR)
-        except click.Abort:
-            fail("interrupted", INTERRUPTED)
-        except BoardTripped as error:
-            fail(str(error), TRIPPED)
-        except ReflexArcError as error:
-            fail(str(error), USER_ERROR)
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def fail(line: str, code: int) -> NoReturn:
-    click.echo(f"reflexarc: {line}", err=True)
-    sys.exit(code)
-
-
-def default_board() -> str:
-    """Where a board listens unless told otherwise: ``REFLEXARC_BOARD`` or the user's runtime folder."""
-    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexarc-{os.getuid()}"
-    return os.environ.get("REFLEXARC_BOARD", f"{folder}/reflexarc.sock")
-
-
-board_option = click.option(
-    "--board", "address", default=default_board, show_default="$REFLEXARC_BOARD or the runtime folder", help="Socket of the board."
+from reflexarc.cli.board import ack, arm, status, trip
+from reflexarc.cli.common import (
+    Program,
+    check_limits_file,
+    connected,
+    discard_if_empty,
+    limits_for,
+    limits_option,
+    output_folder,
+    record_for,
+    record_option,
 )
+from reflexarc.cli.faults import faults
+from reflexarc.cli.limits import limits
+from reflexarc.cli.safety import blackbox, commission
+from reflexarc.errors import BadInput, ReflexArcError
+from reflexarc.experiments.settings import ScanSettings
+from reflexarc.safety.limits import Limits
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,25 +40,8 @@ def main() -> None:
     """
 
 
-@contextlib.contextmanager
-def connected(address: str | None, arguments: list[str], lockstep: bool) -> Iterator[Controller]:
-    """A controller on the named board, or on a private twin."""
-    with contextlib.ExitStack() as stack:
-        if address is None:
-            address = stack.enter_context(private_board(*arguments, *(["--hold"] if lockstep else [])))
-        yield stack.enter_context(Controller(address, Calibration(), lockstep=lockstep))
-
-
-def output_folder(out: Path) -> Path:
-    """``out/<time>``, made and writable; BadInput/StoreError otherwise."""
-    from reflexarc.store import prepare_output_folder
-
-    name = time.strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{n}" for n in range(2, 100))):
-        folder = out / f"{name}{suffix}"
-        if not folder.exists():
-            return prepare_output_folder(folder)
-    raise BadInput(f"{out} already holds 99 results of this second")
+for command in (status, arm, trip, ack, limits, commission, blackbox, faults):
+    main.add_command(command)
 
 
 def scan_options(function: Any) -> Any:
@@ -124,7 +73,7 @@ def scan_options(function: Any) -> Any:
     return function
 
 
-def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None) -> ScanSettings:
+def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None, limits: Limits | None = None) -> ScanSettings:
     """Settings of the options; BadInput for what contradicts itself or can't be."""
     pixels = options["pixels"]
     if options["time_per_pixel"] is not None and options["time_per_line"] is not None:
@@ -139,7 +88,7 @@ def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None) 
         size = min([50e-9, *(specimen_size_m or [])])
     return ScanSettings(
         width_m=size, height_m=size, pixels=pixels, lines=pixels, pixel_s=pixel_s, setpoint_A=options["setpoint"], bias_V=options["bias"],
-        bandwidth_Hz=options["bandwidth"],
+        bandwidth_Hz=options["bandwidth"], limits=limits or Limits(),
     )  # fmt: skip
 
 
@@ -184,34 +133,27 @@ def run(**options: Any) -> None:
 
 @main.command()
 @scan_options
+@limits_option
+@record_option
 @click.option("--board", "address", help="Socket of a running board. [default: a twin of its own]")
 @click.option("--lockstep/--free", default=None, help="Board time runs as asked, repeatable (default on an own twin), or freely.")
-def scan(address: str | None, lockstep: bool | None, **options: Any) -> None:
+def scan(address: str | None, lockstep: bool | None, limits_file: Path | None, record_file: Path | None, **options: Any) -> None:
     """Approach and scan one frame into OUT/<time>/scan.h5, then withdraw."""
     from reflexarc.experiments.scan_job import scan_job
 
-    settings_from(options, None).check(Calibration())
+    given = check_limits_file(limits_file)
+    # A board that is named may hold limits of its own: they are looked at once it is there.
+    settings_from(options, None, given).check(Calibration(), with_limits=given is not None or address is None)
     folder = output_folder(options["out"])
     with discard_if_empty(folder):
         with connected(address, board_arguments(options), lockstep=address is None if lockstep is None else lockstep) as board:
             welcome = board.device.transport.welcome
-            settings = settings_from(options, welcome.get("specimen_size_m"))
-            for line in board.run(
-                scan_job(board.device, settings, folder, {"specimen": welcome.get("specimen", ""), "seed": options["seed"]})
-            ):
+            settings = settings_from(options, welcome.get("specimen_size_m"), limits_for(board, limits_file)[0])
+            attributes = {"specimen": welcome.get("specimen", ""), "seed": options["seed"]}
+            record = record_for(board, record_file)
+            for line in board.run(scan_job(board.device, settings, folder, attributes, record)):
                 click.echo(line)
     click.echo(f"written      {folder}/scan.h5")
-
-
-@contextlib.contextmanager
-def discard_if_empty(folder: Path) -> Iterator[None]:
-    """Leave no empty folder behind when nothing came of a job."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-        raise
 
 
 def true_rate_timings() -> Any:
@@ -220,58 +162,6 @@ def true_rate_timings() -> Any:
 
     with connected(None, ["--rate", "true"], lockstep=True) as board:
         return board.run(measure_timings(board.device))
-
-
-@main.command()
-@board_option
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def status(address: str, as_json: bool) -> None:
-    """What the board does now: interlock, scan, outputs, last trip."""
-    with Controller(address) as board:
-        found = board.status()
-        found["blackbox_entries"] = len(board.blackbox()) if found["interlock"] == "tripped" else 0
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for name, value in found.items():
-        click.echo(f"{name:18} {value:.6g}" if isinstance(value, float) else f"{name:18} {value}")
-
-
-@main.command()
-@board_option
-def arm(address: str) -> None:
-    """Write the default limits and arm; then keep the heartbeat going until Ctrl-C, which disarms (the tip withdraws)."""
-    with Controller(address) as board:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end that is asked for disarms, whenever it comes
-        try:
-            board.run(board.device.set_limits(Limits()))
-            board.arm()
-            click.echo("armed; Ctrl-C disarms and withdraws. Without this heartbeat the interlock trips by itself.")
-            while board.status()["interlock"] == "armed":
-                time.sleep(0.2)
-        except KeyboardInterrupt:
-            board.disarm()
-            click.echo("disarmed")
-            return
-        click.echo(f"tripped: {board.last_trip()}", err=True)
-    sys.exit(TRIPPED)
-
-
-@main.command()
-@board_option
-def trip(address: str) -> None:
-    """Trip the interlock now, whoever uses the board: outputs go safe and the tip withdraws."""
-    click.echo(asyncio.run(trip_board(address)))
-
-
-@main.command()
-@board_option
-def ack(address: str) -> None:
-    """Acknowledge a trip. Refused while its cause persists."""
-    with Controller(address) as board:
-        found = board.last_trip()
-        board.acknowledge()
-    click.echo(f"acknowledged: {found}")
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""`Controller`: the public Python interface to a board; a synchronous facade over `AsyncController`."""
+"""`AsyncController`: one connected board."""
 
 from __future__ import annotations
 
@@ -6,74 +6,36 @@ import asyncio
 import dataclasses
 import json
 import math
-import threading
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from reflexarc.calibration import Calibration
 from reflexarc.contract import fingerprint
+from reflexarc.contract.blocks.dose import DoseCommand
 from reflexarc.contract.blocks.feedback import FeedbackMode, Linearizer
-from reflexarc.contract.blocks.interlock import NO_CAUSE, Cause, InterlockCommand, InterlockState
-from reflexarc.contract.blocks.recorder import RecorderState
+from reflexarc.contract.blocks.interlock import NO_CAUSE, ArmingResult, Cause, InterlockCommand, InterlockState, Strap
+from reflexarc.contract.blocks.recorder import LONG_POST_TRIGGER, POST_TRIGGER, RecorderState, Ring
 from reflexarc.contract.blocks.scan import ScanCommand, ScanState
 from reflexarc.contract.blocks.system import MAGIC
 from reflexarc.contract.events import Event
 from reflexarc.contract.link import BusOperation, BusStatus, Kind, Pace
 from reflexarc.contract.packets import Packet
+from reflexarc.device.recorder import BlackBoxEntry, Recording, read_ring
 from reflexarc.device.registers import Registers
 from reflexarc.device.transport import SocketTransport
+from reflexarc.device.trip import Trip, decode_trip, low_lines
 from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed, RegisterRefused
+from reflexarc.safety.commissioning import CommissioningRecord, find_record, is_commissioned
+from reflexarc.safety.limits import SOFT_ENTRIES, BoardFacts, Limits, LimitsRefused, SoftLimits, soft_faults
+
+__all__ = ["AsyncController", "BlackBoxEntry", "Limits", "Recording", "SoftLimits", "Trip"]
 
 HEARTBEAT_PERIOD_S = 0.05  # wall time between two heartbeats of a free board
 LOCKSTEP_PIECE_S = 0.02  # board time between two heartbeats in lockstep; far below any sensible time-out
 POLL_S = 0.01  # wall time between two looks at a free board's clock
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What arming locks. Units in the names; ``heartbeat_s`` is board time."""
-
-    current_high_A: float = 2e-9
-    current_low_A: float = -2e-9
-    pulse_current_high_A: float = 4.9e-9
-    pulse_current_low_A: float = -4.9e-9
-    pulse_s: float = 2e-3
-    z_high_m: float | None = None  # None: the converter's range
-    z_low_m: float | None = None
-    heartbeat_s: float = 0.5
-    retract_m_per_s: float = 50e-6
-
-
-@dataclass(frozen=True)
-class Trip:
-    """The latched first trip."""
-
-    cause: str
-    causes: tuple[str, ...]
-    time_cycles: int
-    value: float
-    limit: float
-    unit: str
-
-    def __str__(self) -> str:
-        where = f": {self.value:.4g} {self.unit} against a limit of {self.limit:.4g} {self.unit}" if self.unit else ""
-        return f"{self.cause} in cycle {self.time_cycles}{where}"
-
-
-@dataclass(frozen=True)
-class BlackBoxEntry:
-    """One sample of the recorder; ``index`` 0 is the first sample after the trip."""
-
-    index: int
-    current_A: float
-    x_m: float
-    y_m: float
-    z_m: float
-    bias_V: float
-    flags: int
+ARMING_PIECE_S = 50e-6  # board time between two looks at a board that tests its conditions
+ARMING_PIECES = 100  # the test takes at most 32 x 128 + 512 cycles: 46 us at the true rate, 160 us on a compressed twin
+RECORDER_PIECE_S = 1e-3  # board time between two looks at a recorder that has not finished
+ANGSTROM_M = 1e-10
 
 
 class AsyncController:
@@ -84,6 +46,7 @@ class AsyncController:
         self.calibration = calibration
         self.registers = Registers(transport, calibration)
         self.lockstep = lockstep
+        self.address = transport.address
         self._heart: asyncio.Task[None] | None = None
 
     @classmethod
@@ -124,7 +87,17 @@ class AsyncController:
     async def close(self) -> None:
         if self._heart is not None:
             self._heart.cancel()
+            await asyncio.gather(self._heart, return_exceptions=True)
         await self.transport.close()
+
+    @property
+    def board_name(self) -> str:
+        """What the board calls itself; its commissioning record goes by it."""
+        return str(self.transport.welcome.get("board") or self.transport.welcome.get("platform") or "board")
+
+    @property
+    def is_twin(self) -> bool:
+        return self.transport.welcome.get("platform") == "twin"
 
     # Time and heartbeat
 
@@ -159,35 +132,127 @@ class AsyncController:
     async def state(self) -> InterlockState:
         return InterlockState((await self.registers.read_raw("interlock.state"))[0])
 
-    async def set_limits(self, limits: Limits) -> None:
-        """Write the limits of a disarmed board. BadInput names a value that can't be; then none is written."""
-        z = self.calibration.z_range_m
-        code = self.calibration.z_m_per_code
-        values: dict[str, float] = {
-            "interlock.current_high": limits.current_high_A,
-            "interlock.current_low": limits.current_low_A,
-            "interlock.pulse_current_high": limits.pulse_current_high_A,
-            "interlock.pulse_current_low": limits.pulse_current_low_A,
-            "interlock.pulse_samples_max": self.calibration.samples(limits.pulse_s),
-            "interlock.z_high": z - code if limits.z_high_m is None else limits.z_high_m,
-            "interlock.z_low": -z if limits.z_low_m is None else limits.z_low_m,
-            "interlock.heartbeat_timeout": self.calibration.cycles(limits.heartbeat_s),
-            "gate.retract_step": limits.retract_m_per_s * self.calibration.sample_period_s,
-        }
-        for low, high in (("current_low", "current_high"), ("pulse_current_low", "pulse_current_high"), ("z_low", "z_high")):
-            if values[f"interlock.{low}"] >= values[f"interlock.{high}"]:
-                raise BadInput(f"limit {low} = {values[f'interlock.{low}']:g} must lie below {high} = {values[f'interlock.{high}']:g}")
-        await self.registers.write(values)
+    async def board_facts(self) -> BoardFacts:
+        """What limits are checked against: conditions that the board has, its straps, where it stands."""
+        present, straps = await self.registers.read_raw("interlock.present", "interlock.straps")
+        x_m, y_m = await self.registers.read("gate.x_code", "gate.y_code")
+        return BoardFacts(present, Strap(straps), x_m, y_m)
 
-    async def arm(self) -> None:
-        """Armed, or BadInput with the conditions that stand against it."""
+    async def set_limits(self, limits: Limits) -> None:
+        """Write the limits of a board that is not armed, read them back, compare.
+
+        LimitsRefused (a BadInput) names all values that can't be; then none is written. RegisterRefused while armed, or if the board holds
+        something else afterwards. Soft limits stay as they are.
+        """
+        facts = await self.board_facts()
+        limits.check(self.calibration, facts)
+        wanted = limits.to_raw(self.calibration, facts.present)
+        await self.registers.write_raw(wanted)
+        found = dict(zip(wanted, await self.registers.read_raw(*wanted), strict=True))
+        if wrong := [f"{name} is {found[name]}, {value} was written" for name, value in wanted.items() if found[name] != value]:
+            raise RegisterRefused(f"the board does not hold the limits that were written: {'; '.join(wrong)}")
+
+    async def limits(self) -> Limits | None:
+        """The hard limits that the board holds; None before any were set."""
+        timeout, high, low = await self.registers.read_raw("interlock.heartbeat_timeout", "signals.current_high", "signals.current_low")
+        if (timeout, high, low) == (1, 0, 0):  # as it wakes up; no file can ask for a window of no width
+            return None
+        return await self._hard_limits()
+
+    async def _hard_limits(self) -> Limits:
+        names = tuple(Limits().to_raw(self.calibration, 0))
+        return Limits.from_raw(self.calibration, dict(zip(names, await self.registers.read_raw(*names), strict=True)))
+
+    async def soft_limits(self) -> SoftLimits:
+        raw = await self.registers.read_raw(*(entry.soft_register_name for entry in SOFT_ENTRIES))
+        pairs = zip(SOFT_ENTRIES, raw, strict=True)
+        return SoftLimits(**{entry.name: entry.from_raw(self.calibration, value, soft=True) for entry, value in pairs})
+
+    async def effective_limits(self) -> SoftLimits:
+        """What counts: of each hard limit and its soft twin the tighter."""
+        names = [name for entry in SOFT_ENTRIES for name in (entry.register_name, entry.soft_register_name)]
+        raw = iter(await self.registers.read_raw(*names))
+        return SoftLimits(**{entry.name: entry.from_raw(self.calibration, entry.tighter(next(raw), next(raw))) for entry in SOFT_ENTRIES})
+
+    async def set_soft_limits(self, **values: float | None) -> SoftLimits:
+        """Change soft limits by the names of `SoftLimits`, armed or not; None opens one. What then stands on the board.
+
+        LimitsRefused, with nothing written, for what can't be and for a limit whose condition is off. A limit that the present value
+        violates trips: that is what it is for.
+        """
+        if unknown := values.keys() - {entry.name for entry in SOFT_ENTRIES}:
+            raise BadInput(f"there is no soft limit {sorted(unknown)[0]!r}; known are {', '.join(entry.name for entry in SOFT_ENTRIES)}")
+        soft, hard = await self.soft_limits(), await self._hard_limits()
+        enable, present = await self.registers.read_raw("interlock.enable", "interlock.present")
+        if found := soft_faults(values, soft, hard, self.calibration, enable & present):
+            raise LimitsRefused(found, "these soft limits can't be set")
+        entries = [entry for entry in SOFT_ENTRIES if entry.name in values]
+        await self.registers.write_raw(
+            {entry.soft_register_name: entry.to_raw(self.calibration, values[entry.name], soft=True) for entry in entries}
+        )
+        return await self.soft_limits()
+
+    async def arm(self, record: CommissioningRecord | None = None) -> None:
+        """Armed after the board has tested each condition; BadInput with what stands against it.
+
+        The commissioning record is ``record``, else what the board already has, else the one in the user's configuration folder.
+        """
+        await self.heartbeat()
+        names = ("interlock.straps", "interlock.commissioned", "recorder.state")
+        straps, word, recorder = await self.registers.read_raw(*names)
+        state = await self.state()
+        if record is not None:
+            record.check(self.board_name, straps, "this")
+        elif not is_commissioned(word, straps):
+            record = find_record(self.board_name, straps)
+        if state is InterlockState.DISARMED:
+            if recorder != RecorderState.RUNNING:  # whoever acknowledged did not live to release it
+                await self._release_recorder()
+            if record is not None and record.word != word:
+                await self.registers.write_raw({"interlock.commissioned": record.word})
         await self.heartbeat()
         await self.registers.write_raw({"interlock.command": InterlockCommand.ARM})
-        state, live, flags = await self.registers.read_raw("interlock.state", "interlock.live", "interlock.trip_flags")
-        if state != InterlockState.ARMED:
-            if state == InterlockState.TRIPPED or flags:
-                raise BadInput(f"can't arm: the board is tripped ({_names(flags) or 'flags cleared'}); acknowledge it first")
-            raise BadInput(f"can't arm while these conditions hold: {_names(live) or 'none any more, try again'}")
+        for _ in range(ARMING_PIECES):
+            state = await self.state()
+            if state is not InterlockState.ARMING:
+                break
+            await self.sleep(ARMING_PIECE_S)
+        if state is not InterlockState.ARMED:
+            raise BadInput(f"can't arm{await self._why_not_armed(state)}")
+
+    async def _why_not_armed(self, state: InterlockState) -> str:
+        names = ("arming_result", "arming_cause", "live", "trip_flags")
+        result, cause, live, flags = await self.registers.read_raw(*(f"interlock.{name}" for name in names))
+        if state is InterlockState.TRIPPED or flags:
+            return f": the board is tripped ({_names(flags) or 'flags cleared'}); acknowledge it first"
+        name = Cause(cause).name if cause != NO_CAUSE else "a condition"
+        match ArmingResult(result):
+            case ArmingResult.NOT_COMMISSIONED:
+                return f": the board '{self.board_name}' has no commissioning record; run: reflexarc commission --board {self.address}"
+            case ArmingResult.DID_NOT_FIRE:
+                return f": {name} did not fire when it was made to; its limit can't be met, or the board is broken"
+            case ArmingResult.DID_NOT_CLEAR:
+                return f": {name} did not stop firing after its test: {_names(live) or 'nothing any more, try again'}"
+            case ArmingResult.ABORTED:
+                return ": the test was aborted by a disarm or a trip"
+            case ArmingResult.VIOLATED:
+                lines = await self.open_lines()
+                why = f" ({'; '.join(lines)})" if lines else ""
+                return f" while these conditions hold: {_names(live) or 'none any more, try again'}{why}"
+        return f": the board is {state.name.lower()}"
+
+    async def open_lines(self) -> list[str]:
+        """External lines that stand against arming, in words; those that are switched off are left out."""
+        names = ("live", "ready", "ready_required", "gain", "gain_expected")
+        live, ready, required, gain, expected = await self.registers.read_raw(*(f"interlock.{name}" for name in names))
+        found = []
+        if live >> Cause.ESTOP & 1:
+            found.append("the e-stop chain is open")
+        if live >> Cause.READY & 1:
+            found.append(low_lines(ready, required))
+        if live >> Cause.GAIN & 1:
+            found.append(f"the gain lines read {gain}, the calibration says {expected}")
+        return [line for line in found if line]
 
     async def disarm(self) -> None:
         """Outputs go safe (z withdraws), limits unlock."""
@@ -197,7 +262,10 @@ class AsyncController:
         await self.registers.write_raw({"interlock.command": InterlockCommand.TRIP})
 
     async def acknowledge(self) -> None:
-        """Clear the flags, leave the tripped state, let the recorder run. BadInput while a cause persists; the record is then kept."""
+        """Clear the flags, leave the tripped state, let the recorder run. BadInput while a cause persists; the record is then kept.
+
+        Takes until the recorder has written its share after the trip.
+        """
         await self.heartbeat()
         (state,) = await self.registers.read_raw("interlock.state")
         if state != InterlockState.TRIPPED:
@@ -205,8 +273,25 @@ class AsyncController:
         await self.registers.write_raw({"interlock.trip_flags": (1 << len(Cause)) - 1, "interlock.command": InterlockCommand.ACK})
         state, live = await self.registers.read_raw("interlock.state", "interlock.live")
         if state != InterlockState.DISARMED:
-            raise BadInput(f"can't acknowledge while these causes persist: {_names(live)}")
+            raise BadInput(f"can't acknowledge while these causes persist: {_names(live) or 'none any more, try again'}")
+        await self._release_recorder()
+
+    async def _release_recorder(self) -> None:
+        # A release before it is frozen is ignored, and then the next trip would find the recorder full of this one.
+        await self._recorder_at_rest()
         await self.registers.write_raw({"recorder.release": 1})
+
+    async def _recorder_at_rest(self) -> RecorderState:
+        """State of the recorder once its share after a trip is written."""
+        (decimation,) = await self.registers.read_raw("recorder.decimation")
+        period = self.calibration.sample_period_s
+        pieces = math.ceil((POST_TRIGGER + (LONG_POST_TRIGGER + 2) * decimation) * period / RECORDER_PIECE_S)
+        for _ in range(pieces + 1):
+            state = RecorderState((await self.registers.read_raw("recorder.state"))[0])
+            if state is not RecorderState.TRIGGERED:
+                break
+            await self.sleep(RECORDER_PIECE_S)
+        return state
 
     async def last_trip(self) -> Trip | None:
         """The latched trip; None before any."""
@@ -214,41 +299,55 @@ class AsyncController:
         cause, flags, time, value, limit = await self.registers.read_raw(*(f"interlock.{name}" for name in names))
         if cause == NO_CAUSE:
             return None
-        first = Cause(cause)
-        convert, unit = _MEASURED.get(first, (None, ""))
-        shown, shown_limit = (
-            (float(value), float(limit)) if convert is None else (convert(self.calibration, value), convert(self.calibration, limit))
-        )
-        return Trip(first.name, tuple(c.name for c in Cause if flags >> c & 1), time, shown, shown_limit, unit)
+        edges = [f"envelope.{prefix}{axis}_{side}" for axis in "xy" for prefix in ("", "soft_") for side in ("low", "high")]
+        codes = await self.registers.read_raw(*edges)
+        x_limits, y_limits = codes[:4], codes[4:]
+        return decode_trip(self.calibration, Cause(cause), flags, time, value, limit, tuple(set(y_limits) - set(x_limits)))
 
-    async def blackbox(self) -> list[BlackBoxEntry]:
-        """The frozen recorder, oldest sample first; empty while it runs. Waits for the share after the trip to be written."""
-        for _ in range(200):
-            state, entries, after = await self.registers.read_raw("recorder.state", "recorder.entries", "recorder.after_trip")
-            if state != RecorderState.TRIGGERED:
-                break
-            await self.sleep(50e-6)
-        if state != RecorderState.FROZEN:
+    async def blackbox(self, ring: Ring = Ring.SHORT) -> list[BlackBoxEntry]:
+        """One ring of the frozen recorder, oldest entry first; empty while it runs. Waits for the share after the trip to be written."""
+        if await self._recorder_at_rest() is not RecorderState.FROZEN:
             return []
-        fields = ("current", "x", "y", "z", "bias", "flags")
-        addresses = [self.registers.find(f"recorder.{name}") for name in fields]
-        index = self.registers.find("recorder.index")[0]
-        operations = []
-        for entry in range(entries):
-            # The first read of an entry only gives its memory the time that it needs.
-            operations += [(BusOperation.WRITE, index, entry), (BusOperation.READ, addresses[0][0], 0)]
-            operations += [(BusOperation.READ, address, 0) for address, _ in addresses]
-        results = await self.transport.bus(operations)
-        if any(status is not BusStatus.OK for status, _ in results):
-            raise RegisterRefused("the board refused to read its recorder out")
-        stride = 2 + len(fields)
-        found = []
-        for entry in range(entries):
-            raw = [register.decode(results[stride * entry + 2 + k][1]) for k, (_, register) in enumerate(addresses)]
-            values = [self.calibration.to_physical(register, value) for value, (_, register) in zip(raw, addresses, strict=True)]
-            current_A, x_m, y_m, z_m, bias_V = values[:5]
-            found.append(BlackBoxEntry(entry - (entries - after), current_A, x_m, y_m, z_m, bias_V, raw[5]))
-        return found
+        return await read_ring(self.transport, self.registers, ring)
+
+    async def recording(self) -> Recording | None:
+        """Both rings of the frozen recorder; None while it runs. Can be read again until the trip is acknowledged, by any client."""
+        long = await self.blackbox(Ring.LONG)
+        if not long:
+            return None
+        (decimation,) = await self.registers.read_raw("recorder.decimation")
+        return Recording(await self.blackbox(Ring.SHORT), long, decimation)
+
+    async def dose(self) -> dict[str, float]:
+        """Doses so far, in electrons and where the area is known in electrons per square ångström; pulses and charge of the tip.
+
+        Areas of pixel and frame are those of the raster that the board is set to.
+        """
+        names = ("pixel_dose", "region_dose", "frame_dose", "open_time", "pulses", "charge", "beam")
+        pixel, region, frame, open_cycles, pulses, charge, beam = await self.registers.read(*(f"dose.{name}" for name in names))
+        geometry = ("step_x", "step_y", "line_x", "line_y", "pixel_samples", "pixels", "lines")
+        step_x, step_y, line_x, line_y, samples, pixels, lines = await self.registers.read(*(f"scan.{name}" for name in geometry))
+        pixel_m2 = abs(step_x * line_y - step_y * line_x) * samples
+        edges = await self.registers.read(*(f"dose.region_{edge}" for edge in ("x_low", "x_high", "y_low", "y_high")))
+        region_m2 = max(edges[1] - edges[0], 0.0) * max(edges[3] - edges[2], 0.0)
+        found = {"beam_A": self.calibration.beam_A(beam), "open_s": self.calibration.seconds(open_cycles)}
+        for name, electrons, area_m2 in (
+            ("pixel", pixel, pixel_m2),
+            ("region", region, region_m2),
+            ("frame", frame, pixel_m2 * pixels * lines),
+        ):
+            found[f"{name}_e"] = electrons
+            if area_m2 > 0:
+                found[f"{name}_e_per_A2"] = electrons / (area_m2 / ANGSTROM_M**2)
+        return found | {"pulses": pulses, "charge_C": charge * self.calibration.sample_period_s}
+
+    async def reset_region_dose(self) -> None:
+        """Begin the region's dose anew; refused while armed."""
+        await self.registers.write_raw({"dose.command": DoseCommand.RESET_REGION})
+
+    async def new_tip(self) -> None:
+        """Count pulses and charge anew; refused while armed."""
+        await self.registers.write_raw({"dose.command": DoseCommand.RESET_TIP})
 
     # Feedback
 
@@ -266,8 +365,8 @@ class AsyncController:
 
         The default decay is that of a 4.5 eV work function. BadInput for what can't be set.
         """
-        low, high = await self.registers.read("interlock.current_low", "interlock.current_high")
-        setpoint = self.setpoint_log2(setpoint_A, (low, high))
+        window = await self.effective_limits()
+        setpoint = self.setpoint_log2(setpoint_A, (window.current_low_A or 0.0, window.current_high_A or 0.0))
         log2_per_m = 2 * decay_per_m / math.log(2)
         ki_m = 2 * math.pi * bandwidth_Hz * self.calibration.sample_period_s / log2_per_m
         await self.registers.write(
@@ -322,7 +421,7 @@ class AsyncController:
         state = await self.state()
         if state is InterlockState.TRIPPED:
             raise BoardTripped(f"the interlock tripped: {await self.last_trip()}")
-        if state is InterlockState.DISARMED:
+        if state is not InterlockState.ARMED:
             raise BoardTripped("the board is not armed")
 
     def take_packets(self) -> list[Packet]:
@@ -352,26 +451,27 @@ class AsyncController:
     async def status(self) -> dict[str, Any]:
         """What a user wants to know at a glance; read back, not remembered."""
         registers = (
-            "interlock.state",
-            "interlock.live",
-            "interlock.trip_flags",
-            "interlock.trips",
-            "scan.state",
-            "scan.line",
-            "recorder.state",
-            "recorder.entries",
-            "reaction.count",
-            "events.count",
-            "capture.pixels_lost",
-            "system.time",
-        )
+            "interlock.state", "interlock.live", "interlock.trip_flags", "interlock.trips", "interlock.commissioned", "interlock.straps",
+            "interlock.estop_closed", "gate.withdrawn", "gate.blanked", "scan.state", "scan.line", "recorder.state", "recorder.entries",
+            "reaction.count", "events.count", "capture.pixels_lost", "system.time",
+        )  # fmt: skip
         raw = dict(zip(registers, await self.registers.read_raw(*registers), strict=True))
-        physical = ("gate.x_code", "gate.y_code", "gate.z_code", "gate.bias_code", "capture.sample")
-        x, y, z, bias, current = await self.registers.read(*physical)
+        physical = (
+            "gate.x_code",
+            "gate.y_code",
+            "gate.z_code",
+            "gate.bias_code",
+            "capture.sample",
+            "signals.monitor",
+            "signals.oscillation",
+        )
+        x, y, z, bias, current, monitor, oscillation = await self.registers.read(*physical)
         trip = await self.last_trip()
         return {
             "interlock": InterlockState(raw["interlock.state"]).name.lower(),
             "conditions_now": _names(raw["interlock.live"]),
+            "lines": "; ".join(await self.open_lines()),
+            "commissioned": is_commissioned(raw["interlock.commissioned"], raw["interlock.straps"]),
             "trip_flags": _names(raw["interlock.trip_flags"]),
             "last_trip": str(trip) if trip else "",
             "trips": raw["interlock.trips"],
@@ -382,96 +482,20 @@ class AsyncController:
             "x_m": x,
             "y_m": y,
             "z_m": z,
+            "withdrawn": bool(raw["gate.withdrawn"]),
             "bias_V": bias,
+            "blanked": bool(raw["gate.blanked"]),
             "current_A": current,
+            "monitor_V": monitor,
+            "oscillation_log2_2": oscillation,
             "events": raw["events.count"],
             "pulses": raw["reaction.count"],
             "pixels_lost": raw["capture.pixels_lost"],
             "board_s": self.calibration.seconds(raw["system.time"]),
             "platform": f"{self.transport.welcome.get('platform')}, rate {self.transport.welcome.get('rate')}",
+            "board": self.board_name,
         }
-
-
-_MEASURED: Mapping[Cause, tuple[Any, str]] = {
-    Cause.CURRENT_HIGH: (Calibration.code_to_current_A, "A"),
-    Cause.CURRENT_LOW: (Calibration.code_to_current_A, "A"),
-    Cause.Z_HIGH: (lambda calibration, code: code * calibration.z_m_per_code, "m"),
-    Cause.Z_LOW: (lambda calibration, code: code * calibration.z_m_per_code, "m"),
-    Cause.HEARTBEAT: (lambda calibration, cycles: calibration.seconds(cycles), "s"),
-}
 
 
 def _names(flags: int) -> str:
     return ", ".join(cause.name for cause in Cause if flags >> cause & 1)
-
-
-class Controller:
-    """Synchronous facade: the same board, for scripts and notebooks. A context manager; its event loop runs in a thread of its own.
-
-    ``run(coroutine)`` does what any coroutine of ``AsyncController`` does::
-
-        with Controller(address) as board:
-            board.run(board.device.arm())
-    """
-
-    def __init__(self, address: str, calibration: Calibration | None = None, lockstep: bool = False) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="reflexarc", daemon=True)
-        self._thread.start()
-        try:
-            self.device: AsyncController = self.run(AsyncController.connect(address, calibration, lockstep))
-        except BaseException:
-            self._end_loop()
-            raise
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the controller's event loop and wait for its result."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        self.run(self.device.close())
-        self._end_loop()
-
-    def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def __enter__(self) -> Controller:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def arm(self) -> None:
-        self.run(self.device.arm())
-
-    def disarm(self) -> None:
-        self.run(self.device.disarm())
-
-    def trip(self) -> None:
-        self.run(self.device.trip())
-
-    def acknowledge(self) -> None:
-        self.run(self.device.acknowledge())
-
-    def status(self) -> dict[str, Any]:
-        return self.run(self.device.status())
-
-    def last_trip(self) -> Trip | None:
-        return self.run(self.device.last_trip())
-
-    def blackbox(self) -> list[BlackBoxEntry]:
-        return self.run(self.device.blackbox())
-
-    def read(self, *names: str) -> list[float]:
-        """Registers ``block.name`` in their units."""
-        return self.run(self.device.registers.read(*names))
-
-    def write(self, values: Mapping[str, float]) -> None:
-        self.run(self.device.registers.write(values))

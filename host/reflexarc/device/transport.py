@@ -22,7 +22,8 @@ REPLY_TIMEOUT_S = 120.0  # wall time; a board in lockstep may run for long befor
 class SocketTransport:
     """Frames to and from one board. Packets and events collect in ``packets`` and ``events`` until someone takes them."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str = "") -> None:
+        self.address = address
         self._reader = reader
         self._writer = writer
         self._counter = FrameCounter()
@@ -41,7 +42,7 @@ class SocketTransport:
             reader, writer = await asyncio.open_unix_connection(path)
         except OSError as error:
             raise ConnectionFailed(_no_board(path, error)) from None
-        transport = cls(reader, writer)
+        transport = cls(reader, writer, path)
         name = f"{os.path.basename(sys.argv[0]) or 'python'} (pid {os.getpid()})"
         try:
             transport.welcome = json.loads(await transport.request(Kind.HELLO, json.dumps({"client": name}).encode()))
@@ -53,6 +54,7 @@ class SocketTransport:
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        self._break(LinkError("the link was closed"))
         self._writer.close()
         try:
             await self._writer.wait_closed()
@@ -70,7 +72,8 @@ class SocketTransport:
         try:
             self._writer.write(self._counter.pack(kind, payload, request_id))
             await self._writer.drain()
-            return await asyncio.wait_for(future, REPLY_TIMEOUT_S)
+            async with asyncio.timeout(REPLY_TIMEOUT_S):  # wait_for of Python 3.11 may lose a cancellation that meets the reply
+                return await future
         except TimeoutError:
             raise ConnectionFailed(f"the board did not answer within {REPLY_TIMEOUT_S:g} s") from None
         except OSError as error:
@@ -120,10 +123,15 @@ class SocketTransport:
             raise
         except Exception as error:  # whatever breaks the stream ends every request with its reason
             lost = isinstance(error, OSError) and not isinstance(error, LinkError)
-            self._broken = LinkError(f"the link to the board broke: {error.strerror or error}") if lost else error  # type: ignore[attr-defined]
-            for future in self._replies.values():
-                if not future.done():
-                    future.set_exception(ConnectionFailed(str(self._broken)))
+            self._break(LinkError(f"the link to the board broke: {error.strerror or error}") if lost else error)  # type: ignore[attr-defined]
+
+    def _break(self, reason: Exception) -> None:
+        """No request gets an answer from now on; the first reason stands."""
+        if self._broken is None:
+            self._broken = reason
+        for future in self._replies.values():
+            if not future.done():
+                future.set_exception(ConnectionFailed(str(self._broken)))
 
     def _resolve(self, request_id: int, payload: bytes, error: Exception | None) -> None:
         future = self._replies.get(request_id)

@@ -16,6 +16,7 @@ from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Direction
 from reflexarc.device.controller import AsyncController, Trip
 from reflexarc.errors import BoardTripped, ReflexArcError
+from reflexarc.experiments.blackbox import read_blackbox
 from reflexarc.experiments.scan import (
     POSITION_ONE,
     LineCollector,
@@ -25,7 +26,6 @@ from reflexarc.experiments.scan import (
     geometry,
     progress,
     raster,
-    read_blackbox,
     true_surface,
 )
 from reflexarc.experiments.settings import ScanSettings

@@ -16,7 +16,7 @@ from reflexarc.contract.packets import Direction, Packet
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed
 from reflexarc.experiments.settings import ScanSettings
-from reflexarc.store import BlackBox, EventRow, ScanGeometry, ScanWriter
+from reflexarc.store import EventRow, ScanGeometry, ScanWriter
 
 Array = NDArray[np.float64]
 POSITION_ONE = 1 << POSITION_FRACTION_BITS  # one DAC LSB in Q20.12
@@ -184,36 +184,6 @@ async def raster(
     if collector.lines_done < settings.lines and not collector.lost_packets:
         raise BoardTripped(f"the scan ended after {collector.lines_done} of {settings.lines} lines")
     return events
-
-
-async def read_blackbox(board: AsyncController) -> BlackBox | None:
-    """The recorder's content as the store keeps it; None if nothing is frozen."""
-    entries = await board.blackbox()
-    trip = await board.last_trip()
-    if not entries or trip is None:
-        return None
-    period = board.calibration.sample_period_s
-
-    def column(name: str) -> Array:
-        return np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
-
-    return BlackBox(
-        time_s=column("index") * period,
-        current_A=column("current_A"),
-        z_m=column("z_m"),
-        x_m=column("x_m"),
-        y_m=column("y_m"),
-        bias_V=column("bias_V"),
-        state=np.array([entry.flags for entry in entries], dtype=np.uint32),
-        attributes={
-            "cause": trip.cause,
-            "causes": ", ".join(trip.causes),
-            "value": trip.value,
-            "limit": trip.limit,
-            "unit": trip.unit,
-            "trip_time_cycles": trip.time_cycles,
-        },
-    )
 
 
 async def true_surface(board: AsyncController, settings: ScanSettings, line_time_s: Sequence[float] | Array) -> Array:

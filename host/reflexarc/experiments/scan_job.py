@@ -7,16 +7,24 @@ from typing import Any
 
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BoardTripped, PixelsLost
-from reflexarc.experiments.scan import LineCollector, approach, configure_raster, event_row, geometry, progress, raster, read_blackbox
+from reflexarc.experiments.blackbox import read_blackbox
+from reflexarc.experiments.scan import LineCollector, approach, configure_raster, event_row, geometry, progress, raster
 from reflexarc.experiments.settings import ScanSettings
+from reflexarc.safety.commissioning import CommissioningRecord
 from reflexarc.store import ScanWriter
 
 
-async def scan_job(board: AsyncController, settings: ScanSettings, folder: Path, attributes: dict[str, Any]) -> list[str]:
+async def scan_job(
+    board: AsyncController,
+    settings: ScanSettings,
+    folder: Path,
+    attributes: dict[str, Any],
+    record: CommissioningRecord | None = None,
+) -> list[str]:
     """Approach, scan, withdraw. On a trip the black box goes into the file too and BoardTripped tells the cause."""
     settings.check(board.calibration)
     await board.set_limits(settings.limits)
-    await board.arm()
+    await board.arm(record)
     with ScanWriter(folder / "scan.h5", geometry(settings, board.calibration), attributes) as writer:
         try:
             await configure_raster(board, settings)

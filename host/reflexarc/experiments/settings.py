@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 
 from reflexarc.calibration import Calibration
-from reflexarc.device.controller import Limits
+from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.errors import BadInput
+from reflexarc.safety import Limits, Rectangle
+from reflexarc.safety.units import show
 
 PIXELS_MAX = 8192
 
@@ -33,8 +35,8 @@ class ScanSettings:
     settle_s: float = 1e-3
     limits: Limits = Limits()
 
-    def check(self, calibration: Calibration) -> None:
-        """BadInput with one line for the first value that can't be used, and what can."""
+    def check(self, calibration: Calibration, with_limits: bool = True) -> None:
+        """BadInput with one line for the first value that can't be used, and what can. ``with_limits``: and against ``limits``."""
         for name in ("width_m", "height_m", "pixel_s", "setpoint_A", "bandwidth_Hz", "approach_m_per_s", "slew_m_per_s", "move_m_per_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -65,12 +67,37 @@ class ScanSettings:
             )
         if not math.isfinite(self.bias_V) or not 0 < abs(self.bias_V) < calibration.dac_full_scale_V:
             raise BadInput(f"bias {self.bias_V:g} V is not possible; accepted: up to ±{calibration.dac_full_scale_V:g} V, not 0")
-        low, high = self.limits.current_low_A, self.limits.current_high_A
-        if not low < self.setpoint_A < high:
-            raise BadInput(f"setpoint {self.setpoint_A:g} A is outside the interlock's window, {low:g} to {high:g} A")
+        if not self.setpoint_A < calibration.current_range_A:
+            raise BadInput(f"setpoint {self.setpoint_A:g} A is outside 0 to {calibration.current_range_A:g} A, the range of the converter")
+        if with_limits:
+            self._check_limits()
         # At the resonance of the twin's z piezo (60 kHz, Q 8) an integral loop is stable up to f0 / Q.
         if self.bandwidth_Hz > 7.5e3:
             raise BadInput(f"feedback bandwidth {self.bandwidth_Hz:g} Hz would ring at the z resonance; accepted: up to 7500 Hz")
+
+    def _check_limits(self) -> None:
+        """BadInput for a scan that the interlock would end."""
+        limits = self.limits
+        low_A, high_A = limits.current_low_A, limits.current_high_A
+        if not low_A < self.setpoint_A < high_A:
+            raise BadInput(f"setpoint {self.setpoint_A:g} A is outside the interlock's window, {low_A:g} to {high_A:g} A")
+        x_m, y_m = self.center_x_m, self.center_y_m
+        frame = Rectangle(x_m - self.width_m / 2, x_m + self.width_m / 2, y_m - self.height_m / 2, y_m + self.height_m / 2)
+        for axis in "xy":
+            low, high = getattr(limits, f"{axis}_low_m"), getattr(limits, f"{axis}_high_m")
+            if (low is not None and getattr(frame, f"{axis}_low_m") < low) or (
+                high is not None and getattr(frame, f"{axis}_high_m") > high
+            ):
+                ends = [show(end, "m") if end is not None else "the end of the scanner" for end in (low, high)]
+                raise BadInput(f"the scan leaves the interlock's box in {axis}, {ends[0]} to {ends[1]}")
+        for index, keep_out in enumerate(limits.keep_outs):
+            if frame.overlaps(keep_out):
+                raise BadInput(f"the scan enters keep-out {index} of the interlock")
+        if Cause.BIAS_LOW in limits.conditions and abs(self.bias_V) < limits.bias_min_V:
+            raise BadInput(f"bias {self.bias_V:g} V is below the least that the interlock allows under feedback, {limits.bias_min_V:g} V")
+        fastest = max(self.slew_m_per_s, self.approach_m_per_s)
+        if Cause.Z_VELOCITY in limits.conditions and limits.z_velocity_m_per_s is not None and fastest > limits.z_velocity_m_per_s:
+            raise BadInput(f"z at {show(fastest, 'm/s')} is faster than the interlock allows, {show(limits.z_velocity_m_per_s, 'm/s')}")
 
     def pixel_samples(self, calibration: Calibration) -> int:
         return max(1, calibration.samples(self.pixel_s))

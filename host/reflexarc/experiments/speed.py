@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reflexarc.device.controller import AsyncController, Limits
+from reflexarc.device.controller import AsyncController
 from reflexarc.experiments.scan import approach, configure_raster
 from reflexarc.experiments.settings import ScanSettings
+from reflexarc.safety import Limits
 
 BOARD_S = 1.0
 

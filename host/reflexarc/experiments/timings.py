@@ -8,8 +8,9 @@ from typing import Any
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.blocks.interlock import InterlockState
 from reflexarc.contract.blocks.scan import ScanFlags
-from reflexarc.device.controller import AsyncController, Limits
+from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput
+from reflexarc.safety import Limits
 
 SAMPLE_MAX = (1 << 19) - 1
 

@@ -145,7 +145,7 @@ def _limits(*images: Image | None) -> tuple[float, float]:
     return low, high
 
 
-def _scaled(span: float, unit: str) -> tuple[float, str]:
+def scaled(span: float, unit: str) -> tuple[float, str]:
     """Factor and name of the unit in which ``span`` reads well: pm and pA, as long as the numbers are short."""
     for factor, prefix in ((1e12, "p"), (1e9, "n"), (1e6, "µ"), (1e3, "m")):
         if abs(span) * factor < 3000:
@@ -172,7 +172,7 @@ def _number(value: float) -> str:
 
 
 def _draw_image(ax: Axes, image: Image, geometry: ScanGeometry, limits: tuple[float, float], unit: str, colours: str, title: str) -> None:
-    factor, name = _scaled(max(abs(limits[0]), abs(limits[1])), unit)
+    factor, name = scaled(max(abs(limits[0]), abs(limits[1])), unit)
     width_nm, height_nm = geometry.width_m * 1e9, geometry.height_m * 1e9
     colour_map: Colormap = matplotlib.colormaps[colours].with_extremes(bad=MISSING)
     mesh = ax.imshow(
@@ -236,7 +236,7 @@ def _draw_profile(ax: Axes, measured: Image, true: Image | None, geometry: ScanG
     x_nm = (np.arange(geometry.pixels) + 0.5) * geometry.width_m / geometry.pixels * 1e9
     curves = [measured[row]] if true is None else [true[row], measured[row]]
     finite = np.concatenate([c[np.isfinite(c)] for c in curves])
-    factor, name = _scaled(float(np.abs(finite).max()), "m")
+    factor, name = scaled(float(np.abs(finite).max()), "m")
     if true is not None:
         ax.plot(x_nm, true[row] * factor, color=TRUE, linewidth=3.2, alpha=0.75, label="true", solid_capstyle="round")
     ax.plot(x_nm, measured[row] * factor, color=MEASURED, linewidth=1.3, label="measured", marker="." if geometry.pixels < 3 else None)
@@ -246,7 +246,7 @@ def _draw_profile(ax: Axes, measured: Image, true: Image | None, geometry: ScanG
     ax.set(xlabel="x (nm)", ylabel=f"z ({name})")
     ax.set_title(f"Profile along line {row}")
     ax.legend(loc="upper right", ncols=2, frameon=False, fontsize=10, borderaxespad=0.2)
-    _plain_axes(ax)
+    plain_axes(ax)
 
 
 def _draw_trip(figure: Figure, cell: Any, blackbox: BlackBox | None) -> None:
@@ -265,7 +265,7 @@ def _draw_trip(figure: Figure, cell: Any, blackbox: BlackBox | None) -> None:
     for ax, values, unit, label in ((ax_current, blackbox.current_A, "A", "I"), (ax_z, z_m - z_m[at_trip], "m", "Δz")):
         shown = np.asarray(values, np.float64)[inside]
         largest = float(np.nanmax(np.abs(shown))) if np.isfinite(shown).any() else 0.0
-        factor, name = _scaled(largest, unit)
+        factor, name = scaled(largest, unit)
         ax.axvspan(0, max(last, 0) * 1e6, color=TRIP, alpha=0.06, linewidth=0)
         ax.axvline(0, color=TRIP, linewidth=1.2)
         # Each code stands until the next sample: steps, so that nothing is shown that was not there.
@@ -273,7 +273,7 @@ def _draw_trip(figure: Figure, cell: Any, blackbox: BlackBox | None) -> None:
         ax.set_ylabel(f"{label} ({name})")
         ax.yaxis.set_major_locator(MaxNLocator(4))
         ax.margins(y=0.12)
-        _plain_axes(ax)
+        plain_axes(ax)
     ax_current.tick_params(labelbottom=False)
     if last > first:
         ax_z.set_xlim(first * 1e6, last * 1e6)
@@ -310,7 +310,7 @@ def _nothing(ax: Axes, title: str, reason: str) -> None:
     ax.text(0.5, 0.5, reason, transform=ax.transAxes, ha="center", va="center", color=QUIET)
 
 
-def _plain_axes(ax: Axes) -> None:
+def plain_axes(ax: Axes) -> None:
     ax.grid(True, color=GRID, linewidth=0.8)
     ax.set_axisbelow(True)
     for side in ("top", "right"):

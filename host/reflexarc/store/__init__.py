@@ -1,6 +1,7 @@
 """Scan files and output folders."""
 
 from reflexarc.contract.packets import Direction
+from reflexarc.store.blackbox_file import BlackBoxFile, read_blackbox_file, write_blackbox_file
 from reflexarc.store.errors import StoreError
 from reflexarc.store.folder import prepare_output_folder
 from reflexarc.store.records import BlackBox, Channels, EventRow, ScanData, ScanGeometry
@@ -8,6 +9,7 @@ from reflexarc.store.scan_file import ScanWriter, read_scan
 
 __all__ = [
     "BlackBox",
+    "BlackBoxFile",
     "Channels",
     "Direction",
     "EventRow",
@@ -16,5 +18,7 @@ __all__ = [
     "ScanWriter",
     "StoreError",
     "prepare_output_folder",
+    "read_blackbox_file",
     "read_scan",
+    "write_blackbox_file",
 ]

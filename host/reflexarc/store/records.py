@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,8 @@ class EventRow:
 class BlackBox:
     """The recorder's content about one trip: 1-D arrays of equal length, one entry a sample.
 
-    ``time_s`` is relative to the trip (negative before it) and does not decrease; ``state`` holds the gateware's state bits.
+    ``time_s`` is relative to the trip (negative before it) and does not decrease; ``state`` holds the gateware's state bits. Of decimated
+    entries ``current_low_A`` and ``current_high_A`` are the extremes of the samples between two; None where they are not known.
     ``attributes`` holds what was latched: ``cause``, ``value``, ``limit``, ``trip_time_cycles``...
     Raises `ValueError` if the arrays do not fit together.
     """
@@ -90,9 +92,12 @@ class BlackBox:
     bias_V: Floats
     state: NDArray[np.uint32]
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    monitor_V: Floats | None = None
+    current_low_A: Floats | None = None
+    current_high_A: Floats | None = None
 
     def __post_init__(self) -> None:
-        arrays = {name: np.asarray(getattr(self, name)) for name in BLACKBOX_DTYPES}
+        arrays = self.arrays()
         shapes = {name: array.shape for name, array in arrays.items()}
         if any(array.ndim != 1 for array in arrays.values()) or len(set(shapes.values())) != 1:
             raise ValueError(f"the arrays of a black box are one-dimensional and equally long, not {shapes}")
@@ -103,9 +108,20 @@ class BlackBox:
     def __len__(self) -> int:
         return len(self.time_s)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that is known, by name."""
+        found = {name: getattr(self, name) for name in (*BLACKBOX_DTYPES, *BLACKBOX_EXTRAS)}
+        return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
-BLACKBOX_UNITS = {"time_s": "s", "current_A": "A", "z_m": "m", "x_m": "m", "y_m": "m", "bias_V": "V", "state": ""}
-BLACKBOX_DTYPES: dict[str, type[np.generic]] = {name: np.uint32 if name == "state" else np.float64 for name in BLACKBOX_UNITS}
+
+BLACKBOX_EXTRAS = ("monitor_V", "current_low_A", "current_high_A")  # older files do without
+BLACKBOX_UNITS = {
+    "time_s": "s", "current_A": "A", "z_m": "m", "x_m": "m", "y_m": "m", "bias_V": "V", "state": "", "monitor_V": "V",
+    "current_low_A": "A", "current_high_A": "A",
+}  # fmt: skip
+BLACKBOX_DTYPES: dict[str, type[np.generic]] = {
+    name: np.uint32 if name == "state" else np.float64 for name in BLACKBOX_UNITS if name not in BLACKBOX_EXTRAS
+}
 
 
 @dataclass(frozen=True, eq=False)

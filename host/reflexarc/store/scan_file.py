@@ -42,6 +42,7 @@ from reflexarc.contract.packets import Direction
 from reflexarc.store.errors import StoreError, one_line
 from reflexarc.store.records import (
     BLACKBOX_DTYPES,
+    BLACKBOX_EXTRAS,
     BLACKBOX_UNITS,
     Attribute,
     BlackBox,
@@ -92,7 +93,7 @@ class ScanWriter:
         self._broken = False
         # Kept open: a dataset that is closed after each access writes then, where h5py drops the errors and the data with them.
         self._datasets: dict[str, Any] = {}
-        checked = _checked_attributes(attributes)
+        checked = checked_attributes(attributes)
         if self.path.exists():
             raise StoreError(f"{self.path}: exists already and is not overwritten; give another name")
         try:
@@ -168,16 +169,14 @@ class ScanWriter:
 
     def write_blackbox(self, blackbox: BlackBox) -> None:
         """Add the recording of one trip and flush; each call adds one."""
-        attributes = _checked_attributes(blackbox.attributes)
-        arrays = {name: np.asarray(getattr(blackbox, name), dtype) for name, dtype in BLACKBOX_DTYPES.items()}
+        attributes = checked_attributes(blackbox.attributes)
+        arrays = blackbox_arrays(blackbox)
         text_bytes = sum(len(str(value).encode()) for value in attributes.values())
         with self._growing("the black box", sum(array.nbytes for array in arrays.values()) + text_bytes):
             parent = self._file["blackbox"]
             group = parent.create_group(str(len(parent)))
-            _store_attributes(group, attributes)
-            datasets = {name: group.create_dataset(name, data=array) for name, array in arrays.items()}
-            for name, dataset in datasets.items():
-                dataset.attrs["unit"] = BLACKBOX_UNITS[name]
+            store_attributes(group, attributes)
+            store_arrays(group, arrays)
 
     def write_reference(self, true_surface_m: ArrayLike) -> None:
         """Store the true surface, (lines, pixels) in m, where it is known. Once a file."""
@@ -210,8 +209,8 @@ class ScanWriter:
         lines, pixels = self.geometry.shape
         self._file.attrs["format"] = FORMAT
         self._file.attrs["format_version"] = FORMAT_VERSION
-        _store_attributes(self._file.create_group("geometry"), asdict(self.geometry))
-        _store_attributes(self._file.create_group("attributes"), attributes)
+        store_attributes(self._file.create_group("geometry"), asdict(self.geometry))
+        store_attributes(self._file.create_group("attributes"), attributes)
         for direction in Direction:
             group = direction.name.lower()
             self._allocate(f"{group}/z_m", (lines, pixels), "<f8", math.nan, "m", (1, pixels))
@@ -317,12 +316,12 @@ def read_scan(path: str | os.PathLike[str]) -> ScanData:
 
 
 def _read(path: Path, file: Any) -> ScanData:
-    if _plain(file.attrs.get("format")) != FORMAT:
+    if plain(file.attrs.get("format")) != FORMAT:
         raise StoreError(f"{path}: is HDF5, but not a scan file (its attribute 'format' is not '{FORMAT}')")
-    version = _plain(file.attrs.get("format_version"))
+    version = plain(file.attrs.get("format_version"))
     if version != FORMAT_VERSION:
         raise StoreError(f"{path}: has format version {version}; this program reads version {FORMAT_VERSION}")
-    geometry = ScanGeometry(**{f.name: _plain(file["geometry"].attrs[f.name]) for f in fields(ScanGeometry)})
+    geometry = ScanGeometry(**{f.name: plain(file["geometry"].attrs[f.name]) for f in fields(ScanGeometry)})
     complete = _shaped(file["line_complete"][()], (geometry.lines, 2), "line_complete", np.uint8) == 1
     table = file["events"][()]
     table = table[np.isfinite(table["time_s"])]
@@ -330,12 +329,12 @@ def _read(path: Path, file: Any) -> ScanData:
     reference = file["reference/surface_m"][()] if "reference/surface_m" in file else None
     return ScanData(
         geometry=geometry,
-        attributes=_read_attributes(file["attributes"]),
+        attributes=read_attributes(file["attributes"]),
         forward=_read_channels(file["forward"], geometry, complete[:, Direction.FORWARD]),
         backward=_read_channels(file["backward"], geometry, complete[:, Direction.BACKWARD]),
         line_complete=complete,
         events=tuple(EventRow(*row) for row in table.tolist()),
-        blackboxes=tuple(_read_blackbox(boxes[name]) for name in sorted(boxes, key=int)),
+        blackboxes=tuple(read_blackbox_group(boxes[name]) for name in sorted(boxes, key=int)),
         reference_surface_m=None if reference is None else _shaped(reference, geometry.shape, "reference/surface_m"),
     )
 
@@ -352,22 +351,33 @@ def _read_channels(group: Any, geometry: ScanGeometry, complete: NDArray[np.bool
     return Channels(z_m, current_A, samples, time_cycles)
 
 
-def _read_blackbox(group: Any) -> BlackBox:
-    return BlackBox(**{name: group[name][()] for name in BLACKBOX_DTYPES}, attributes=_read_attributes(group))
+def read_blackbox_group(group: Any) -> BlackBox:
+    names = [*BLACKBOX_DTYPES, *(name for name in BLACKBOX_EXTRAS if name in group)]
+    return BlackBox(**{name: group[name][()] for name in names}, attributes=read_attributes(group))
 
 
-def _read_attributes(group: Any) -> dict[str, Attribute]:
-    return {name: cast(Attribute, _plain(group.attrs[name])) for name in group.attrs}
+def blackbox_arrays(blackbox: BlackBox) -> dict[str, NDArray[Any]]:
+    """As they go into a file."""
+    return {name: np.asarray(array, BLACKBOX_DTYPES.get(name, np.float64)) for name, array in blackbox.arrays().items()}
 
 
-def _plain(value: Any) -> Any:
+def store_arrays(group: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    for name, array in arrays.items():
+        group.create_dataset(name, data=array).attrs["unit"] = BLACKBOX_UNITS[name]
+
+
+def read_attributes(group: Any) -> dict[str, Attribute]:
+    return {name: cast(Attribute, plain(group.attrs[name])) for name in group.attrs}
+
+
+def plain(value: Any) -> Any:
     """A Python str, int or float for what h5py returns."""
     if isinstance(value, bytes):
         return value.decode()
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _checked_attributes(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+def checked_attributes(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
     checked: dict[str, Attribute] = {}
     for name, value in attributes.items():
         if isinstance(value, np.generic):
@@ -383,7 +393,7 @@ def _checked_attributes(attributes: Mapping[str, Attribute]) -> dict[str, Attrib
     return checked
 
 
-def _store_attributes(group: Any, attributes: Mapping[str, Attribute]) -> None:
+def store_attributes(group: Any, attributes: Mapping[str, Attribute]) -> None:
     for name, value in attributes.items():
         group.attrs[name] = value
 

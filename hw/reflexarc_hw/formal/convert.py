@@ -25,23 +25,25 @@ class _Patched(importlib.machinery.SourceFileLoader):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    def __init__(self, module: str, changes: list[tuple[str, str]]):
-        self._module, self._changes = module, changes
-        self.used = False
+    """Finds each module of ``changes`` with its text changed: pairs of an old text, which must occur exactly once, and a new one."""
+
+    def __init__(self, changes: dict[str, list[tuple[str, str]]]):
+        self._changes = changes
+        self.unused = set(changes)
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != self._module:
+        if fullname not in self._changes:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.origin is None:
             return None
         source = Path(spec.origin).read_text()
-        for old, new in self._changes:
+        for old, new in self._changes[fullname]:
             if source.count(old) != 1:
                 raise ImportError(f"{fullname}: the text to change occurs {source.count(old)} times, not once: {old!r}")
             source = source.replace(old, new)
         spec.loader = _Patched(fullname, spec.origin, source)
-        self.used = True
+        self.unused.discard(fullname)
         return spec
 
 
@@ -65,10 +67,8 @@ def without_init(text: str) -> str:
 
 def main() -> None:
     wanted = json.load(sys.stdin)
-    finder = None
-    if wanted["mutation"]:
-        finder = _Finder(**wanted["mutation"])
-        sys.meta_path.insert(0, finder)
+    finder = _Finder(wanted["changes"])
+    sys.meta_path.insert(0, finder)
     # Only now: what is imported here may be what is mutated.
     from amaranth.back import rtlil
     from amaranth.hdl import Fragment
@@ -76,11 +76,12 @@ def main() -> None:
     from reflexarc_hw.formal.proof import free_signals
 
     proof = next(each for each in importlib.import_module(wanted["module"]).PROOFS if each.name == wanted["proof"])
-    if finder is not None and not finder.used:
-        raise ImportError(f"{wanted['mutation']['module']} is not part of proof {proof.name!r}")
+    if finder.unused:
+        raise ImportError(f"not part of proof {proof.name!r}: {sorted(finder.unused)}")
     proof.goal = wanted["goal"]
     fragment = Fragment.get(proof, None)
-    text = named(rtlil.convert(fragment, name="top", ports=free_signals(fragment), emit_src=False))
+    ports = {id(signal): signal for signal in (proof.domain.clk, proof.domain.rst, *free_signals(fragment))}
+    text = named(rtlil.convert(fragment, name="top", ports=list(ports.values()), emit_src=False))
     if proof.any_start:
         text = without_init(text)
     Path(wanted["path"]).write_text(text)

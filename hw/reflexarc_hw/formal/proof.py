@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Fragment, Module, Signal, Value
+from amaranth.hdl import Assert, Assume, ClockDomain, Cover, Elaboratable, Fragment, Module, Signal, Value
 from amaranth.hdl._ast import SignalSet  # not exported; Amaranth is pinned to 0.5
 
 PROVE, COVER = "prove", "cover"  # goals beside the name of a single property
@@ -20,8 +20,8 @@ class Mutation:
     """A change of the gateware for which a property must fail.
 
     ``file`` is below ``reflexarc_hw``; ``old`` must occur exactly once in it. The counterexample starts at reset and is at most ``depth``
-    cycles long; cycles before ``skip`` are not looked at, which saves time where the way to arming is long. ``shorter`` are further changes
-    that break nothing by themselves: smaller constants, so that the counterexample is short.
+    cycles long; cycles before ``skip`` are not looked at, which saves time where the way to arming is long. ``shorter`` are further changes,
+    file, old and new, that break nothing by themselves: a smaller constant, a shorter self-test, so that the counterexample is short.
     """
 
     breaks: str
@@ -30,15 +30,15 @@ class Mutation:
     new: str
     depth: int = 16
     skip: int = 0
-    shorter: tuple[tuple[str, str], ...] = ()
+    shorter: tuple[tuple[str, str, str], ...] = ()
 
     @property
-    def module(self) -> str:
-        return "reflexarc_hw." + self.file.removesuffix(".py").replace("/", ".")
-
-    @property
-    def changes(self) -> tuple[tuple[str, str], ...]:
-        return ((self.old, self.new), *self.shorter)
+    def changes(self) -> dict[str, list[tuple[str, str]]]:
+        """By module."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for file, old, new in ((self.file, self.old, self.new), *self.shorter):
+            found.setdefault("reflexarc_hw." + file.removesuffix(".py").replace("/", "."), []).append((old, new))
+        return found
 
 
 class _Elaborated(Elaboratable):
@@ -81,6 +81,7 @@ class Proof(Elaboratable):
 
     def __init__(self) -> None:
         self.goal = PROVE
+        self.domain = ClockDomain("sync")
         self._m = Module()
         self._signals: dict[tuple[str, ...], list[Signal]] = {}
         self._parts: dict[tuple[str, ...], Any] = {}
@@ -92,6 +93,7 @@ class Proof(Elaboratable):
         raise NotImplementedError
 
     def elaborate(self, platform):
+        self._m.domains += self.domain
         self.describe(self._m)
         wanted = set(self.properties) | set(self.assumptions) | set(self.covers)
         if wanted != self._said:
@@ -147,6 +149,11 @@ class Proof(Elaboratable):
         self._said.add(name)
         if self.goal == COVER:
             self._m.d.comb += Cover(test, name)
+
+    def guide(self, test: Value) -> None:
+        """Narrow the search for covers: what some of the inputs may do is enough to show that there is a trace."""
+        if self.goal == COVER:
+            self._m.d.comb += Assume(test, "guide")
 
     # Shadows: plain state beside the block
 

@@ -58,8 +58,13 @@ def run(proof: Proof, module: str, goal: str, folder: Path, mutation: Mutation |
     began = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    change = {"module": mutation.module, "changes": mutation.changes} if mutation else None
-    wanted = {"module": module, "proof": proof.name, "goal": goal, "mutation": change, "path": str(folder / "design.il")}
+    wanted = {
+        "module": module,
+        "proof": proof.name,
+        "goal": goal,
+        "changes": mutation.changes if mutation else {},
+        "path": str(folder / "design.il"),
+    }
     made = subprocess.run([sys.executable, "-m", "reflexarc_hw.formal.convert"], input=json.dumps(wanted), text=True, capture_output=True)
     if made.returncode:
         return Result(Outcome.ERROR, time.monotonic() - began, folder=str(folder), log=made.stderr)

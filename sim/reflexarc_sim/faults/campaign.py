@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -230,7 +231,8 @@ def campaign(count: int, seed: int, normal_samples: int, jobs: int) -> Summary:
     began = time.monotonic()
     build(COMPRESSED)
     summary = Summary()
-    with ProcessPoolExecutor(jobs) as pool:
+    # Spawned, for a process with threads should not be forked; what is forked are the rigs in their own.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         normal = []
         if normal_samples:
             share = normal_samples // jobs

@@ -16,20 +16,41 @@ def _box(prefix: str, base: int, locked: bool) -> tuple[Register, ...]:
         word = "Greatest" if side == "high" else "Least"
         registers.append(
             Register(
-                f"{prefix}{axis}_{side}", base + 4 * index, Access.RW, f"{word} {axis} code that may be driven.", width=20, signed=True,
-                reset=_RAILS[side], locked=locked, unit="m", quantity=axis,
+                f"{prefix}{axis}_{side}",
+                base + 4 * index,
+                Access.RW,
+                f"{word} {axis} code that may be driven.",
+                width=20,
+                signed=True,
+                reset=_RAILS[side],
+                locked=locked,
+                unit="m",
+                quantity=axis,
             )  # fmt: skip
         )
     registers.append(
         Register(
-            f"{prefix}z_velocity", base + 0x18, Access.RW, "Greatest change of z in one sample, Q20.12.", reset=0xFFFFFFFF, locked=locked,
-            unit="m", quantity="z", scale=2**-POSITION_FRACTION_BITS,
+            f"{prefix}z_velocity",
+            base + 0x18,
+            Access.RW,
+            "Greatest change of z in one sample, Q20.12.",
+            reset=0xFFFFFFFF,
+            locked=locked,
+            unit="m",
+            quantity="z",
+            scale=2**-POSITION_FRACTION_BITS,
         )  # fmt: skip
     )
     registers.append(
         Register(
-            f"{prefix}bias_min", base + 0x1C, Access.RW, "Least magnitude of the bias while feedback drives z.", width=19, locked=locked,
-            unit="V", quantity="bias",
+            f"{prefix}bias_min",
+            base + 0x1C,
+            Access.RW,
+            "Least magnitude of the bias while feedback drives z.",
+            width=19,
+            locked=locked,
+            unit="V",
+            quantity="bias",
         )  # fmt: skip
     )
     return tuple(registers)
@@ -50,9 +71,15 @@ BLOCK = Block(
         Register("keep_out_enable", 0x40, Access.RW, "Keep-out rectangles that count, a bit each.", width=KEEP_OUTS, locked=True),
         *(
             Register(
-                keep_out(index, edge), KEEP_OUT_BASE + 16 * index + 4 * place, Access.RW,
-                f"Keep-out rectangle {index}: {'greatest' if edge.endswith('high') else 'least'} {edge[0]} code within it.", width=20,
-                signed=True, locked=True, unit="m", quantity=edge[0],
+                keep_out(index, edge),
+                KEEP_OUT_BASE + 16 * index + 4 * place,
+                Access.RW,
+                f"Keep-out rectangle {index}: {'greatest' if edge.endswith('high') else 'least'} {edge[0]} code within it.",
+                width=20,
+                signed=True,
+                locked=True,
+                unit="m",
+                quantity=edge[0],
             )  # fmt: skip
             for index in range(KEEP_OUTS)
             for place, edge in enumerate(KEEP_OUT_EDGES)

@@ -154,9 +154,7 @@ BLOCK = Block(
         ),
         Register("straps", 0x34, Access.RO, "Constants of the platform.", width=7, values=Strap),
         Register("arming_result", 0x38, Access.RO, "What became of the last ARM.", width=3, values=ArmingResult),
-        Register(
-            "arming_cause", 0x3C, Access.RO, "Condition that stood against it, bit number; 63 for none.", width=6, reset=NO_CAUSE
-        ),
+        Register("arming_cause", 0x3C, Access.RO, "Condition that stood against it, bit number; 63 for none.", width=6, reset=NO_CAUSE),
         Register(
             "heartbeat_timeout",
             0x40,

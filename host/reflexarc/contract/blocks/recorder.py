@@ -15,7 +15,6 @@ class Ring(enum.IntEnum):
     LONG = 1
 
 
-
 class RecorderState(enum.IntEnum):
     RUNNING = 0
     TRIGGERED = 1  # a trip came, the post-trigger share is being written
@@ -46,9 +45,7 @@ BLOCK = Block(
         Register("flags", 0x24, Access.RO, "State word of the entry: interlock, scan, hold, pulse, blank.", width=8),
         Register("release", 0x28, Access.WO, "Any write lets a frozen recorder run again; ignored while tripped.", width=1),
         Register("ring", 0x2C, Access.RW, "Ring that is read.", width=1, values=Ring),
-        Register(
-            "decimation", 0x30, Access.RW, "Samples for one entry of the long ring.", width=20, reset=1000, minimum=1, unit="samples"
-        ),
+        Register("decimation", 0x30, Access.RW, "Samples for one entry of the long ring.", width=20, reset=1000, minimum=1, unit="samples"),
         Register("monitor", 0x34, Access.RO, "Raw sample of the monitor.", width=20, signed=True, unit="V", quantity="monitor"),
         Register(
             "current_low", 0x38, Access.RO, "Least sample since the entry before.", width=20, signed=True, unit="A", quantity="current"

@@ -37,8 +37,12 @@ BLOCK = Block(
         _window("current_high", 0x00, "sample of the current", high=True, locked=True, open_=False, quantity="current"),
         _window("current_low", 0x04, "sample of the current", high=False, locked=True, open_=False, quantity="current"),
         _slew("current_slew", 0x08, "current", locked=True, quantity="current"),
-        _window("pulse_current_high", 0x0C, "sample during a pulse and its settling", high=True, locked=True, open_=False, quantity="current"),
-        _window("pulse_current_low", 0x10, "sample during a pulse and its settling", high=False, locked=True, open_=False, quantity="current"),
+        _window(
+            "pulse_current_high", 0x0C, "sample during a pulse and its settling", high=True, locked=True, open_=False, quantity="current"
+        ),
+        _window(
+            "pulse_current_low", 0x10, "sample during a pulse and its settling", high=False, locked=True, open_=False, quantity="current"
+        ),
         _slew("pulse_current_slew", 0x14, "current during a pulse and its settling", locked=True, quantity="current"),
         Register(
             "pulse_samples_max",
@@ -84,15 +88,9 @@ BLOCK = Block(
             unit="log2^2",
             scale=2**-OSCILLATION_FRACTION_BITS,
         ),
-        Register(
-            "oscillation_fast", 0x34, Access.RW, "Upper edge of the band: a low-pass of 2^n samples.", width=4, reset=2, locked=True
-        ),
-        Register(
-            "oscillation_slow", 0x38, Access.RW, "Lower edge of the band: a low-pass of 2^n samples.", width=4, reset=7, locked=True
-        ),
-        Register(
-            "oscillation_window", 0x3C, Access.RW, "Time over which the mean is taken: 2^n samples.", width=4, reset=12, locked=True
-        ),
+        Register("oscillation_fast", 0x34, Access.RW, "Upper edge of the band: a low-pass of 2^n samples.", width=4, reset=2, locked=True),
+        Register("oscillation_slow", 0x38, Access.RW, "Lower edge of the band: a low-pass of 2^n samples.", width=4, reset=7, locked=True),
+        Register("oscillation_window", 0x3C, Access.RW, "Time over which the mean is taken: 2^n samples.", width=4, reset=12, locked=True),
         _window("soft_current_high", 0x40, "sample of the current, soft", high=True, locked=False, open_=True, quantity="current"),
         _window("soft_current_low", 0x44, "sample of the current, soft", high=False, locked=False, open_=True, quantity="current"),
         _slew("soft_current_slew", 0x48, "current, soft", locked=False, quantity="current"),

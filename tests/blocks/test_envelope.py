@@ -1,0 +1,15 @@
+"""Conditions on what is about to be driven: box, keep-outs, change of z, least bias."""
+
+from support import run_block
+
+from reflexarc_hw.blocks.envelope import Envelope
+from reflexarc_hw.blocks.envelope.envelope import XY_CYCLES, Z_CYCLES
+
+
+def test_envelope():
+    assert (Z_CYCLES, XY_CYCLES) == (1, 3)  # the gate holds its requests back by as many
+    run_block(Envelope(), "cocotb_envelope", name="envelope")
+
+
+def test_guard():
+    run_block(Envelope(), "cocotb_guard", name="envelope", block="envelope")
