@@ -2,8 +2,8 @@ from collections import deque
 
 import cocotb
 from naive_dose import FULL, RATE_CYCLES, SAMPLES_AFTER_PULSE, Inputs, NaiveDose
-from support import BANK_CYCLES, Bank, cycles, get, pack, seeded, settled, signed, start
-from support_conditions import Conditions
+from support import BANK_CYCLES, Bank, cycles, get, pack, seeded, settled, start
+from support_conditions import Conditions, held
 from support_signals import LockstepBank
 
 from reflexarc.contract.blocks import dose
@@ -17,6 +17,7 @@ CYCLES = 60000  # of a random run
 CODE_MIN, CODE_MAX = -(1 << 19), (1 << 19) - 1
 NO_LIMIT = 0xFFFFFFFF
 COUNT_CYCLES = range(1, 5)  # from a count to its verdict
+END_CYCLES = 2  # from the beginning of a pixel or frame to the verdict on the last count of the one before
 LIMIT_CYCLES = range(3, 7)  # from a limit in force to its verdict
 LATE = 1  # doses and charge stand two cycles after what they count, pulses and open time one
 SETTINGS = ("beam_rate", "monitor_gain", "blanker_delay", "region_x_low", "region_x_high", "region_y_low", "region_y_high")
@@ -125,6 +126,7 @@ async def a_random_run_counts_what_the_model_counts_in_every_cycle(dut):
     units: deque[dict[Cause, int]] = deque([model.units()] * 10, maxlen=10)
     limits: deque[dict[Cause, int]] = deque([model.limits()] * 10, maxlen=10)
     enables: deque[set[Cause]] = deque([set()] * 10, maxlen=10)
+    starts: deque[set[Cause]] = deque([set()] * 10, maxlen=10)  # what began in it
     enabled = set(DOSE_CAUSES)
     injected: set[Cause] = set()
     blind: dict[Cause, int] = {}
@@ -213,8 +215,14 @@ async def a_random_run_counts_what_the_model_counts_in_every_cycle(dut):
 
         verdict = conditions.verdict()
         for cause in DOSE_CAUSES:
-            # Judged in one of the last cycles, by the limit of two cycles before.
-            allowed = {units[-c][cause] > limits[-c - 2][cause] and cause in enables[-c] for c in COUNT_CYCLES}
+            allowed = set()
+            for c in COUNT_CYCLES:
+                # Judged each four cycles, by the limit of two cycles before; the last count of a pixel or frame by what is in force.
+                ends = cause in starts[-c - 1]
+                for limit in [limits[-c - 2], *(limits[-c - k] for k in COUNT_CYCLES if ends)]:
+                    allowed.add(units[-c][cause] > limit[cause] and cause in enables[-c])
+                if ends:
+                    break  # what was judged before that doesn't stand any more
             if cause not in blind:
                 assert (cause in verdict) in allowed, f"cycle {now}: {cause.name} is {cause in verdict}"
                 seen[cause] += cause in verdict
@@ -227,10 +235,12 @@ async def a_random_run_counts_what_the_model_counts_in_every_cycle(dut):
             latches += 1
             latched = 0, {0}
             if latch in DOSE_CAUSES:
-                latched = signed(counts[latch], 32), {signed(limits[-c][latch], 32) for c in COUNT_CYCLES}
+                latched = held(counts[latch]), {held(limits[-c][latch]) for c in COUNT_CYCLES}
         units.append(counts)
         limits.append(model.limits())
         enables.append(enabled)
+        began = ((inputs.pixel_start, Cause.DOSE_PIXEL), (inputs.frame_start, Cause.DOSE_FRAME))
+        starts.append({cause for begins, cause in began if begins})
         late.pixel, late.region, late.frame, late.charge = model.pixel, model.region, model.frame, model.charge
         model.cycle(inputs, command)
         # A command is not late: it takes what is on its way with it.
@@ -507,6 +517,27 @@ async def a_verdict_follows_its_count_within_its_cycles(dut):
 
 
 @cocotb.test()
+async def a_limit_that_is_passed_in_the_last_cycles_is_noticed(dut):
+    """However few they are before the next pixel or frame begins."""
+    bench = Bench(dut)
+    cases = ((Cause.DOSE_PIXEL, "pixel", ELECTRON), (Cause.DOSE_FRAME, "frame", ELECTRON << 8))
+    for cause, name, rate in cases:
+        for blank in (True, False):
+            for more in range(6):
+                for phase in range(4):
+                    await bench.begin(beam_rate=rate, **{f"{name}_limit": 10}, **EVERYWHERE)
+                    await bench.step(count=phase)
+                    await bench.step(count=10 + more, blank=False)
+                    drive(dut, Inputs(blank=blank, **{f"{name}_start": True}))
+                    await cycles()
+                    drive(dut, Inputs())
+                    await cycles(END_CYCLES - 1)
+                    assert (cause in await bench.conditions.settled_verdict()) == (more > 0), f"{name} of {10 + more} with a limit of 10"
+                    if blank:
+                        assert not await bench.verdict()
+
+
+@cocotb.test()
 async def injection_fires_each_condition_whatever_its_limit(dut):
     """In the next cycle, with no limit at all, and no count knows of it."""
     bench = Bench(dut)
@@ -612,3 +643,4 @@ async def a_count_above_every_limit_is_above_them(dut):
             register_of(dut, name).value = (units << shift) + (1 << shift) - 1
             await cycles(COUNT_CYCLES[-1] + 1)
             assert (cause in await bench.conditions.settled_verdict()) == expected, f"{name} {units}"
+            assert await bench.conditions.measured(cause) == (held(units), held(NO_LIMIT))

@@ -3,8 +3,8 @@ from dataclasses import dataclass
 
 import cocotb
 from naive_envelope import NaiveEnvelope, code
-from support import BANK_CYCLES, Bank, cycles, seeded, settled, signed, start
-from support_conditions import Conditions
+from support import BANK_CYCLES, Bank, cycles, seeded, settled, start
+from support_conditions import Conditions, held
 from support_signals import LockstepBank
 
 from reflexarc.contract.blocks import envelope
@@ -217,8 +217,6 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
             # What the verdict of the cycle before was about.
             past = list(requests)
             same_xy = len({(each.x, each.y) for each in past[-5:]} | {(request.x, request.y)}) == 1
-            same_bias = len({each.bias for each in past[-2:]} | {request.bias}) == 1
-            same_reference = not any(each.tick or not each.live for each in past[-4:])
             x, y, asked = past[-2].x, past[-2].y, past[-2]
             latched = None  # whatever it is
             if latch not in ENVELOPE_CAUSES:
@@ -228,14 +226,14 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
                     latched = code(asked.z), model.greatest("z_high")
                 elif latch is Cause.Z_LOW:
                     latched = code(asked.z), model.least("z_low")
-                elif latch is Cause.BIAS_LOW and same_bias:
+                elif latch is Cause.BIAS_LOW:
                     latched = asked.bias, model.least("bias_min")
                 elif latch is Cause.XY_RANGE and same_xy:
                     latched = model.xy_measured(x, y)
                 elif latch is Cause.KEEP_OUT and same_xy:
                     latched = model.rectangles(x, y), model.settings["keep_out_enable"]
-                elif latch is Cause.Z_VELOCITY and same_reference:
-                    latched = signed(asked.z - references[-2][0], 32), signed(model.greatest("z_velocity"), 32)
+                elif latch is Cause.Z_VELOCITY and past[-1].live:  # which falls later with a trip
+                    latched = held(asked.z - references[-2][0]), held(model.greatest("z_velocity"))
                 latches[latch] += latched is not None
         quiet += 1
         models.append(model)
@@ -510,7 +508,7 @@ async def z_may_change_by_its_limit_from_tick_to_tick(dut):
                 assert not await bench.ask(z=base)
                 beyond = base + sign * (limit + 1)
                 assert await bench.ask(z=beyond) == {Cause.Z_VELOCITY}
-                assert await bench.conditions.measured(Cause.Z_VELOCITY) == (signed(sign * (limit + 1), 32), signed(limit, 32))
+                assert await bench.conditions.measured(Cause.Z_VELOCITY) == (held(sign * (limit + 1)), held(limit))
                 # From the next tick on it is measured from where it stands.
                 drive(dut, Request(z=beyond, tick=True))
                 await cycles()
@@ -539,6 +537,45 @@ async def a_change_of_z_in_the_cycle_after_a_tick_counts_for_the_time_before(dut
         await cycles()
         assert (Cause.Z_VELOCITY in await bench.conditions.settled_verdict()) == expected
         assert not await bench.conditions.settled_verdict()
+
+
+@cocotb.test()
+async def what_was_judged_is_what_is_kept(dut):
+    """The bias and the change of z that the verdict is about, though both have moved on when the interlock asks for them."""
+    bench = Bench(dut)
+    await bench.begin(z_velocity=100, bias_min=100)
+    await bench.ask(z=0, bias=500, live=False)
+    await bench.ask(z=0, bias=500, engaged=True)
+    drive(dut, Request(z=60, bias=500, engaged=True, tick=True))
+    await cycles()
+    drive(dut, Request(z=101, bias=7, engaged=True))  # 101 from the tick before
+    await cycles()
+    drive(dut, Request(z=90, bias=500, engaged=True))
+    assert await bench.conditions.settled_verdict() == {Cause.Z_VELOCITY, Cause.BIAS_LOW}
+    drive(dut, Request(z=80, bias=400, engaged=True))
+    bench.conditions.latch(Cause.Z_VELOCITY)
+    await settled()
+    assert not bench.conditions.verdict()
+    await cycles()
+    bench.conditions.latch(None)
+    await settled()
+    assert bench.conditions.latched() == (101, 100)
+    await cycles()
+    drive(dut, Request(z=80, bias=7, engaged=True))
+    await cycles()
+    drive(dut, Request(z=80, bias=500, engaged=True))
+    await cycles()
+    assert await bench.conditions.measured(Cause.BIAS_LOW) == (7, 100)
+
+
+@cocotb.test()
+async def a_change_beyond_32_bits_is_kept_as_the_greatest(dut):
+    bench = Bench(dut)
+    await bench.begin(z_velocity=(1 << 32) - 4097)
+    for at, value in ((POSITION_MIN, (1 << 31) - 1), (CODE_MAX << 12, -(1 << 31))):
+        await bench.ask(z=at, live=False)
+        assert await bench.ask(z=POSITION_MIN if value < 0 else CODE_MAX << 12) == {Cause.Z_VELOCITY}
+        assert await bench.conditions.measured(Cause.Z_VELOCITY) == (value, (1 << 31) - 1)
 
 
 @cocotb.test()

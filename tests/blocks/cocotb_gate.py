@@ -84,7 +84,7 @@ class World:
         if rng.random() < (leave if self.safe else 1 / 300):
             self.safe, self.since = not self.safe, 0
             if self.safe:
-                some = [rng.random() < 0.7, rng.random() < 0.7, rng.random() < 0.2, rng.random() < 0.5, rng.random() < 0.5]
+                some = [rng.random() < 0.7, rng.random() < 0.7, rng.random() < 0.3, rng.random() < 0.5, rng.random() < 0.5]
                 self.wanted = Reaction(*some) if rng.random() < 0.7 else Reaction()
                 # The state follows ``safe`` by a cycle, what hangs on it by another, later causes later.
                 self.react_from, self.react_until = 2 + rng.choice([0, 0, 1, rng.randrange(40)]), rng.randrange(100, 100 * self.period)
@@ -185,7 +185,7 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
         seen_counts["wrong"] += readback.verdict
         await cycles()
     cocotb.log.info("%s", seen_counts)
-    assert all(count > 5 for count in seen_counts.values())
+    assert all(count >= 3 for count in seen_counts.values())
 
 
 # ------------------------------------------------------------------------------------------------------------------ live

@@ -111,6 +111,5 @@ class NaiveSignals:
             case Cause.STUCK:
                 return max(self.run(each) for each in self.seen), self.settings["stuck_samples"]
             case Cause.OSCILLATION:
-                limit = self.settings["oscillation_limit"]
-                return self.energy, limit - (limit >> 31 << 32)
+                return self.energy, min(self.settings["oscillation_limit"], (1 << 31) - 1)  # what the record's 32 bits hold
         return 0, 0

@@ -7,6 +7,11 @@ from support import cycles, get, settled, signed
 from reflexarc.contract.blocks.interlock import Cause
 
 
+def held(value: int) -> int:
+    """A value as the record keeps it: at the end of its 32 bits if it is beyond."""
+    return min(max(value, -(1 << 31)), (1 << 31) - 1)
+
+
 class Conditions:
     """The interlock's side of a block's ``conditions``."""
 

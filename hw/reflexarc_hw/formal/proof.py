@@ -5,6 +5,9 @@ in the table of the module's docstring), and which change of the gateware breaks
 block and the statements to a module; every signal that nothing drives is an input that may take any value in any cycle, the reset among them.
 """
 
+import linecache
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +70,21 @@ def free_signals(fragment: Fragment) -> list[Signal]:
     return [signal for signal in used if signal not in driven]
 
 
+def _given_names(signals: list[Signal]) -> list[str]:
+    """Names in the source. In ``a, b, c = Signal(), Signal(), Signal()`` Amaranth finds the last one's only; the others are in order."""
+    names, seen = [], Counter[tuple[str, int]]()
+    for signal in sorted(signals, key=lambda each: each.duid):
+        name = signal.name
+        if name == "$signal":
+            found = re.match(r"\s*([\w, ]+?) = ", linecache.getline(*signal.src_loc))
+            given = found[1].split(", ") if found else []
+            if len(given) > seen[signal.src_loc] + 1:
+                name = given[seen[signal.src_loc]]
+            seen[signal.src_loc] += 1
+        names.append(name)
+    return names
+
+
 class Proof(Elaboratable):
     """One concern. ``depth`` is the k of the induction; ``cover_depth`` the length of the longest trace of a cover."""
 
@@ -108,11 +126,12 @@ class Proof(Elaboratable):
         for path, each in _fragments(fragment, (name,)):
             if each.origins:
                 self._parts[path] = each.origins[0]
+            driven = SignalSet()
             for statements in each.statements.values():
-                for signal in statements._lhs_signals():
-                    found = self._signals.setdefault((*path, signal.name), [])
-                    if not any(signal is other for other in found):
-                        found.append(signal)
+                driven |= statements._lhs_signals()
+            signals = sorted(driven, key=lambda signal: signal.duid)
+            for signal, given in zip(signals, _given_names(signals), strict=True):
+                self._signals.setdefault((*path, given), []).append(signal)
         self._m.submodules[name] = _Elaborated(fragment)
         return component
 

@@ -10,7 +10,7 @@
 Samples, pulse, error, enables, register accesses and the reset are free in every cycle. The properties speak of cycles without injection.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 
 from reflexarc.contract.blocks.interlock import SIGNAL_CAUSES, Cause
 from reflexarc.contract.blocks.signals import CODE_MAX, CODE_MIN, CURRENT, MONITOR
@@ -135,21 +135,32 @@ class SlewProof(_SignalsProof):
 
     depth = 8
     cover_depth = 20
-    properties = {
-        "slew_trips": "A change beyond the hard or the soft limit has its verdict in the next cycle; in a pulse, one beyond both the hard and the pulse's."
+    _statements = {
+        "hard": "Outside of a pulse, a change beyond the hard limit has its verdict in the next cycle, whatever the soft limit is.",
+        "soft": "So has a change beyond the soft limit, whatever the hard limit is.",
+        "pulse": "A change beyond both the hard and the pulse's limit has its verdict in the next cycle, whatever the pulse does.",
     }
 
-    def __init__(self, channel: int) -> None:
+    def __init__(self, channel: int, kind: str) -> None:
         super().__init__()
-        self._channel = channel
+        self._channel, self._kind = channel, kind
         self._signal = CHANNELS[channel]
-        self.name = f"signals_slew_{self._signal}"
-        self.covers = (f"{self._signal}_slew".upper(),)
-        self.mutations = (
-            Mutation("slew_trips", SIGNALS, "rise_to.eq(last + slew_now)", "rise_to.eq(before + slew_now)", 24),
-            Mutation("slew_trips", SIGNALS, "fall_to.eq(last - slew_now)", "fall_to.eq(last - slew_now - 1)", 24),
-            Mutation("slew_trips", SIGNALS, f"tighter(bank.{self._signal}_slew, bank.soft_{self._signal}_slew, least=False)", f"bank.soft_{self._signal}_slew", 24),
-        )  # fmt: skip
+        self.name = f"signals_slew_{self._signal}_{kind}"
+        self.covers = (f"{self._signal}_slew".upper(),) if kind == "hard" else ()
+        self._property = f"{kind}_slew_trips"
+        self.properties = {self._property: self._statements[kind]}
+        changes = {
+            "hard": (
+                ("rise_to.eq(last + slew_now)", "rise_to.eq(before + slew_now)"),
+                (f"tighter(bank.{self._signal}_slew, bank.soft_{self._signal}_slew, least=False)", f"bank.soft_{self._signal}_slew"),
+            ),
+            "soft": (
+                ("fall_to.eq(last - slew_now)", "fall_to.eq(last - slew_now - 1)"),
+                (f"tighter(bank.{self._signal}_slew, bank.soft_{self._signal}_slew, least=False)", f"bank.{self._signal}_slew"),
+            ),
+            "pulse": (("slew=Mux(pulse_limits, bank.pulse_current_slew,", "slew=Mux(pulse_limits, bank.pulse_current_slew | 1,"),),
+        }
+        self.mutations = tuple(Mutation(self._property, SIGNALS, old, new, 24) for old, new in changes[kind])
 
     def describe(self, m: Module) -> None:
         dut = self.block()
@@ -165,26 +176,24 @@ class SlewProof(_SignalsProof):
             m.d.sync += used.eq(slew_now)
         self.invariant(~started | (since < 5) | ((rise_to == last + used) & (fall_to == last - used)))
 
-        def jumps(limit: Value, *counts: Value) -> Value:
-            """In steps that are easy for the solver: the limit that was used, the bounds, the sample."""
-            in_force = started & self.settled(limit) & (Cat(*counts).all() if counts else 1)
-            highest, lowest = last + limit, last - limit
-            self.invariant(~in_force | (used <= limit))
-            self.invariant(~in_force | (since < 5) | ((rise_to <= highest) & (fall_to >= lowest)))
-            beyond = (sample.code > highest) | (sample.code < lowest)
-            return sample.valid & (since == APART_SAMPLES) & in_force & beyond
-
-        cause = Cause[f"{name}_slew".upper()]
         hard, soft = getattr(self.bank, f"{name}_slew"), getattr(self.bank, f"soft_{name}_slew")
-        if self._channel == CURRENT:
-            pulse = self.bank.pulse_current_slew
-            looser = Mux(hard > pulse, hard, pulse)
-            self.trips("slew_trips", cause, jumps(looser, self.settled(hard), self.settled(pulse)))
-            self.trips("slew_trips", cause, jumps(hard, self.pulse_off))
-            self.trips("slew_trips", cause, jumps(soft, self.pulse_off))
-        else:
-            self.trips("slew_trips", cause, jumps(hard))
-            self.trips("slew_trips", cause, jumps(soft))
+        normal = self.pulse_off if self._channel == CURRENT else Value.cast(1)
+        match self._kind:
+            case "hard":
+                limit, counts = hard, normal
+            case "soft":
+                limit, counts = soft, normal
+            case _:
+                pulse = self.bank.pulse_current_slew
+                limit, counts = Mux(hard > pulse, hard, pulse), self.settled(pulse) & self.settled(hard)
+        # In steps that are easy for the solver: the limit that was used, the bounds, the sample.
+        in_force = started & self.settled(limit) & counts
+        highest, lowest = last + limit, last - limit
+        self.invariant(~in_force | (used <= limit))
+        self.invariant(~in_force | (since < 5) | ((rise_to <= highest) & (fall_to >= lowest)))
+        beyond = (sample.code > highest) | (sample.code < lowest)
+        judged = sample.valid & (since == APART_SAMPLES) & in_force
+        self.trips(self._property, Cause[f"{name}_slew".upper()], judged & beyond)
 
 
 class StuckProof(_SignalsProof):
@@ -231,4 +240,5 @@ class OscillationProof(_SignalsProof):
         self.holds("oscillation_trips", ~self.lasted(swings, 5) | self.verdict(Cause.OSCILLATION))
 
 
-PROOFS = [WindowProof(), SlewProof(CURRENT), SlewProof(MONITOR), StuckProof(), OscillationProof()]
+SLEWS = [SlewProof(CURRENT, kind) for kind in ("hard", "soft", "pulse")] + [SlewProof(MONITOR, kind) for kind in ("hard", "soft")]
+PROOFS = [WindowProof(), *SLEWS, StuckProof(), OscillationProof()]
