@@ -15,9 +15,10 @@ from reflexarc.contract.registers import BLOCK_SIZE, WORD_BYTES, Access, Block, 
 
 ADDRESS_BITS = 16
 OFFSET_BITS = (BLOCK_SIZE // WORD_BYTES - 1).bit_length()
-ACCESS_CYCLES = 6  # from grant to done
-BANK_CYCLES = 3  # from a bank's strobe to its answer, and to a written value
-READ_GROUP = 16  # registers that the first stage of the way out chooses from
+ACCESS_CYCLES = 7  # from grant to done
+BANK_CYCLES = 4  # from a bank's strobe to its answer, and to a written value
+ANY_WORD = (32, False, 0, (1 << 32) - 1)  # width, signedness and range of a register that takes any word, as flags do
+READ_GROUP = 8  # registers that the first stage of the way out chooses from
 
 
 class BusSignature(wiring.Signature):
@@ -120,91 +121,87 @@ class RegisterBank(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Stage 1: the request in a register of this bank's own. Stage 2: does the value fit; and the register that is read, from each group
-        # of 16. Stage 3: is the register locked, commit; choose the group, answer. All of it sleeps between accesses, which costs the
-        # gateware nothing and makes the twin several times faster than a decoder that runs each cycle.
+        # Stage 1: the request in a register of this bank's own. Stage 2: which register, does the value fit, its parity; and the word that
+        # is read, from each group of 8. Stage 3: the answer but for the lock; choose the group. Stage 4: is the register locked, commit,
+        # answer. All of it sleeps between accesses, which costs the gateware nothing and makes the twin several times faster than a
+        # decoder that runs each cycle. No stage is more than a few LUTs: the registers of a bank lie all over the chip.
         by_access: dict[Access, list[Register]] = {access: [] for access in Access}
         for register in self.block.registers:
             by_access[register.access].append(register)
-        writable = by_access[Access.RW] + by_access[Access.WO]
+        writable = by_access[Access.RW] + by_access[Access.WO] + by_access[Access.W1C]
+        place = {register.name: index for index, register in enumerate(writable)}
 
         asked, asks_write = Signal(), Signal()
-        read, write = Signal(), Signal()
+        read, write = Signal(2), Signal(2)  # in stage 3, in stage 4
         offset = Signal(OFFSET_BITS)
         data = Signal(32)
-        # Registers with the same range share its check; ``kind`` is one-hot, and 0 where nothing can be written.
+        # Registers with the same range share its check and the parity of its width; ``kind`` is one-hot, and 0 where nothing can be written.
         kinds: dict[tuple[int, bool, int, int], list[Register]] = {}
         for register in writable:
-            kinds.setdefault((register.width, register.signed, register.low, register.high), []).append(register)
+            if register.access is Access.W1C:
+                kinds.setdefault(ANY_WORD, []).append(register)
+            else:
+                kinds.setdefault((register.width, register.signed, register.low, register.high), []).append(register)
         kind, fits = Signal(len(kinds)), Signal(len(kinds))
-        flags_asked = Signal()  # any write to flags is good
+        widths = sorted({register.width for register in by_access[Access.RW] if register.locked})
+        odd = {width: Signal(name=f"odd_{width}") for width in widths}
+        target = Signal(len(writable))  # one-hot: the register that is written
         locks = Signal()  # a locked register: what counts is whether the guard locks at the commit
-        m.d.sync += [asked.eq(self.bus.strobe), read.eq(asked & ~asks_write), write.eq(asked & asks_write)]
+        may = Signal()
+        refusal = Signal(BusStatus)  # what a write would be told were it not for the lock
+        m.d.sync += [
+            asked.eq(self.bus.strobe),
+            read.eq(Cat(asked & ~asks_write, read)),
+            write.eq(Cat(asked & asks_write, write)),
+        ]
         with m.If(self.bus.strobe):
             m.d.sync += [offset.eq(self.bus.offset), data.eq(self.bus.write_data), asks_write.eq(self.bus.write)]
         with m.If(asked & asks_write):
-            m.d.sync += [
-                fits.eq(Cat(_fits(data, members[0]) for members in kinds.values())),
-                kind.eq(0),
-                flags_asked.eq(0),
-                locks.eq(0),
-            ]
+            m.d.sync += [kind.eq(0), target.eq(0), locks.eq(0)]
+            m.d.sync += fits.eq(Cat(Const(1) if key == ANY_WORD else _fits(data, members[0]) for key, members in kinds.items()))
+            m.d.sync += [odd[width].eq(data[:width].xor()) for width in widths]
             with m.Switch(offset):
                 for index, members in enumerate(kinds.values()):
-                    with m.Case(*(register.offset // WORD_BYTES for register in members)):
-                        m.d.sync += kind.eq(1 << index)
-            for access, signal in ((Access.W1C, flags_asked), (None, locks)):
-                of_it = by_access[access] if access is not None else [register for register in writable if register.locked]
-                if of_it:
-                    with m.Switch(offset):
-                        with m.Case(*(register.offset // WORD_BYTES for register in of_it)):
-                            m.d.sync += signal.eq(1)
+                    for register in members:
+                        with m.Case(register.offset // WORD_BYTES):
+                            m.d.sync += [kind.eq(1 << index), target.eq(1 << place[register.name]), locks.eq(int(register.locked))]
+        with m.If(write[0]):
+            m.d.sync += [may.eq((kind & fits).any()), refusal.eq(BusStatus.UNMAPPED)]
+            with m.If((kind & fits).any()):
+                m.d.sync += refusal.eq(BusStatus.OK)
+            with m.Elif(kind.any()):
+                m.d.sync += refusal.eq(BusStatus.RANGE)
 
-        refusal = Signal(BusStatus)
-        m.d.comb += refusal.eq(BusStatus.UNMAPPED)
-        with m.If(flags_asked | (kind & fits).any()):
-            m.d.comb += refusal.eq(BusStatus.OK)
-        with m.Elif(kind.any()):
-            m.d.comb += refusal.eq(BusStatus.RANGE)
         commit = Signal()
-        committed = Signal()
-        committed_offset = Signal(OFFSET_BITS)
-        committed_data = Signal(32)
-        write_status = Signal(BusStatus)
-        m.d.comb += [
-            write_status.eq(Mux(locks & self.guard.lock, BusStatus.LOCKED, refusal)),
-            commit.eq(write & (write_status == BusStatus.OK)),
-        ]
-        m.d.sync += committed.eq(commit)
+        m.d.comb += commit.eq(write[1] & may & ~(locks & self.guard.lock))
+        committed = Signal(len(writable))  # one-hot: the register that was written in the cycle before
+        m.d.sync += committed.eq(0)
         with m.If(commit):
-            m.d.sync += [committed_offset.eq(offset), committed_data.eq(data)]
-            with m.Switch(offset):
-                for register in by_access[Access.RW]:
-                    with m.Case(register.offset // WORD_BYTES):
-                        m.d.sync += getattr(self, register.name).eq(data)
+            m.d.sync += committed.eq(target)
+            for register in by_access[Access.RW]:
+                with m.If(target[place[register.name]]):
+                    m.d.sync += getattr(self, register.name).eq(data)
         guarded = [register for register in by_access[Access.RW] if register.locked]
         if guarded:
-            odd = [(register.reset & ((1 << register.width) - 1)).bit_count() & 1 for register in guarded]
-            parity = Signal(len(guarded), init=sum(bit << index for index, bit in enumerate(odd)))
+            at_reset = [(register.reset & ((1 << register.width) - 1)).bit_count() & 1 for register in guarded]
+            parity = Signal(len(guarded), init=sum(bit << index for index, bit in enumerate(at_reset)))
             with m.If(commit):
-                with m.Switch(offset):
-                    for index, register in enumerate(guarded):
-                        with m.Case(register.offset // WORD_BYTES):
-                            m.d.sync += parity[index].eq(data[: register.width].xor())
+                for index, register in enumerate(guarded):
+                    with m.If(target[place[register.name]]):
+                        m.d.sync += parity[index].eq(odd[register.width])
             flipped = Signal(len(guarded))
             with m.If(self.guard.check):
                 found = Cat(Value.cast(getattr(self, register.name)).xor() for register in guarded)
                 m.d.sync += flipped.eq(found ^ parity ^ self.guard.inject.replicate(len(guarded)))
             m.d.sync += self.guard.error.eq(flipped.any())
-        for register in writable:
-            strobe = getattr(self, f"{register.name}_strobe")
-            m.d.comb += strobe.eq(committed & (committed_offset == register.offset // WORD_BYTES))
+        for register in by_access[Access.RW] + by_access[Access.WO]:
+            m.d.comb += getattr(self, f"{register.name}_strobe").eq(committed[place[register.name]])
         for register in by_access[Access.WO]:
-            m.d.comb += getattr(self, register.name).eq(committed_data)
+            m.d.comb += getattr(self, register.name).eq(data)
         for register in by_access[Access.W1C]:
             flags = getattr(self, register.name)
             clear = Signal(register.width, name=f"{register.name}_clear")
-            with m.If(commit & (offset == register.offset // WORD_BYTES)):
+            with m.If(commit & target[place[register.name]]):
                 m.d.comb += clear.eq(data)
             m.d.sync += flags.eq((flags & ~clear) | getattr(self, f"{register.name}_set"))
 
@@ -235,16 +232,20 @@ class RegisterBank(wiring.Component):
                 if register.words == 2:
                     with m.If(offset == register.offset // WORD_BYTES):
                         m.d.sync += high.eq(Value.cast(getattr(self, register.name))[32:])
-        m.d.sync += [self.bus.read_data.eq(0), self.bus.status.eq(BusStatus.OK)]
-        with m.If(write):
-            m.d.sync += self.bus.status.eq(write_status)
-        with m.Elif(read):
-            m.d.sync += self.bus.status.eq(Mux(mapped, BusStatus.OK, BusStatus.UNMAPPED))
+        word = Signal(32)
+        with m.If(read[0]):
+            m.d.sync += word.eq(0)
             with m.If(mapped):
                 with m.Switch(offset[READ_GROUP.bit_length() - 1 :]):
                     for group in groups:
                         with m.Case(group):
-                            m.d.sync += self.bus.read_data.eq(chosen[group])
+                            m.d.sync += word.eq(chosen[group])
+        m.d.sync += [self.bus.read_data.eq(0), self.bus.status.eq(BusStatus.OK)]
+        with m.If(write[1]):
+            m.d.sync += self.bus.status.eq(Mux(locks & self.guard.lock, BusStatus.LOCKED, refusal))
+        with m.Elif(read[1]):
+            m.d.sync += self.bus.status.eq(Mux(mapped, BusStatus.OK, BusStatus.UNMAPPED))
+            m.d.sync += self.bus.read_data.eq(word)
         return m
 
 
@@ -310,6 +311,8 @@ class Fabric(wiring.Component):
                 m.d.sync += nowhere.eq(~Cat(hits).any() | (address[:2] != 0))
                 m.next = "WAIT"
             with m.State("WAIT"):
+                m.next = "WAIT_MORE"
+            with m.State("WAIT_MORE"):
                 m.next = "MERGE"
             with m.State("MERGE"):
                 m.d.sync += [read_data.eq(merged_data), status.eq(merged_status)]

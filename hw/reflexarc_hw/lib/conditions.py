@@ -1,6 +1,6 @@
 """What the interlock and a block that judges conditions say to each other."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,44 +8,55 @@ from reflexarc.contract.blocks.interlock import Cause
 
 CAUSE_BITS = 6  # of a cause's number, with NO_CAUSE
 MEASURED = signed(32)
+GATHER_CYCLES = 1  # from a verdict to the decision, except for those of the interlock's short path
+LATCH_CYCLES = 3  # from the decision to ``latch``
 
 
 class ConditionSignature(wiring.Signature):
-    """One bit a condition, in the order of the block's causes; as the interlock sees it."""
+    """One bit a condition, in the order of the block's causes; as the interlock sees it.
 
-    def __init__(self, count: int) -> None:
+    ``short`` is the number of bits in which a block adds up its verdicts of the interlock's short path.
+    """
+
+    def __init__(self, count: int, short: int = 0) -> None:
         super().__init__(
-            {
+            ({"short": In(short)} if short else {})  # registered, beside the verdicts
+            | {
                 "enable": Out(count),
                 "inject": Out(count),  # make the condition's comparison see a violation
-                "verdict": In(count),  # registered, and 0 unless enabled
-                "latch": Out(1),  # one cycle, the cycle after a trip was decided: keep what ``cause`` measured
-                "cause": Out(CAUSE_BITS),
-                "value": In(MEASURED),  # from the cycle after ``latch``; 0 where the cause is another block's
+                "verdict": In(count),  # registered; 0 where it was judged without its enable
+                "latch": Out(1),  # one cycle, LATCH_CYCLES after a trip was decided: keep what ``cause`` measured
+                "cause": Out(CAUSE_BITS),  # from the cycle before ``latch`` on
+                "value": In(MEASURED),  # from two cycles after ``latch``; 0 where the cause is another block's
                 "limit": In(MEASURED),
             }
         )
 
 
 def held(value: Value) -> Value:
-    """A value for the record: what 32 bits can't hold stands at their end."""
-    shape = Value.cast(value).shape()
-    highest, lowest = (1 << (MEASURED.width - 1)) - 1, -(1 << (MEASURED.width - 1))
-    if shape.signed:
-        return value if shape.width <= MEASURED.width else Mux(value > highest, highest, Mux(value < lowest, lowest, value))
-    return value if shape.width < MEASURED.width else Mux(value[MEASURED.width - 1 :].any(), highest, value)
+    """A signed value for the record: what 32 bits can't hold stands at their end."""
+    if len(value) <= MEASURED.width:
+        return value
+    top = value[MEASURED.width - 1 :]
+    end = Mux(value[-1], 1 << (MEASURED.width - 1), (1 << (MEASURED.width - 1)) - 1)
+    return Mux((top == 0) | top.all(), value[: MEASURED.width], end).as_signed()
 
 
 def measured(m: Module, conditions, pairs: dict[Cause, tuple[Value, Value]]) -> None:
-    """Register value and limit of the cause that is latched."""
-    value, limit = Signal(MEASURED), Signal(MEASURED)
+    """Register value and limit of the cause that is latched: as they are, then held to what the record can hold."""
+    shapes = [Value.cast(value).shape() for pair in pairs.values() for value in pair]
+    widest = signed(max(shape.width + (not shape.signed) for shape in shapes))
+    mine = Signal(len(pairs))  # one-hot
+    found, allowed = Signal(widest), Signal(widest)
+    late = Signal()
+    m.d.sync += [mine.eq(Cat(conditions.cause == cause for cause in pairs)), late.eq(conditions.latch)]
     with m.If(conditions.latch):
-        m.d.sync += [value.eq(0), limit.eq(0)]
-        with m.Switch(conditions.cause):
-            for cause, (found, allowed) in pairs.items():
-                with m.Case(cause):
-                    m.d.sync += [value.eq(held(Value.cast(found))), limit.eq(held(Value.cast(allowed)))]
-    m.d.comb += [conditions.value.eq(value), conditions.limit.eq(limit)]
+        m.d.sync += [found.eq(0), allowed.eq(0)]
+        for index, (value, limit) in enumerate(pairs.values()):
+            with m.If(mine[index]):
+                m.d.sync += [found.eq(value), allowed.eq(limit)]
+    with m.If(late):
+        m.d.sync += [conditions.value.eq(held(found)), conditions.limit.eq(held(allowed))]
 
 
 def tighter(hard: Value, soft: Value, *, least: bool) -> Value:

@@ -11,7 +11,8 @@ class Ram(wiring.Component):
     """Simple dual-port block RAM; also a ROM when its write port is left alone.
 
     ``read_data`` follows ``read_address`` after 2 cycles: one in the RAM, one in its output register, which block RAM needs for 100 MHz
-    on an ECP5-6. A read of an address that is written in the same cycle gives the old word.
+    on an ECP5-6. What comes of reading an address in the cycle in which it is written is not defined: synthesis is told so, and who reads
+    must not use it.
     """
 
     def __init__(self, shape: ShapeLike, depth: int, init: Iterable[int] = ()):

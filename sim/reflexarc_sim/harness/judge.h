@@ -34,8 +34,9 @@ enum Violation : uint32_t {
 };
 
 // Cycles from what is seen at the pins to safe codes at the gate. A sample at the pins is "valid" in the core one cycle later, and 2 cycles
-// after that the gate is safe; limits that are looked at each fourth cycle add 4; a line has a synchroniser of two.
-constexpr uint64_t kBound[kViolations] = {3, 3, 3, 8, 3, 22, 5, 5, 5, 5, 4, 8, 0, 0};
+// after that the gate is safe, or 3 where the verdict is not of the interlock's short path; what is looked at each fourth cycle adds 4 and
+// its registers; a line has a synchroniser of two.
+constexpr uint64_t kBound[kViolations] = {3, 3, 4, 10, 4, 24, 5, 5, 5, 6, 5, 9, 0, 0};
 
 struct Verdicts {
     uint64_t since[kViolations];  // first cycle at the pins, kNever if it did not happen
@@ -67,8 +68,8 @@ struct Judge {
             verdicts.since[i] = kNever;
             verdicts.bound[i] = kBound[i];
         }
-        // A flipped register is looked for once a sample, by two registers more.
-        verdicts.bound[kRegister] = n + 6;
+        // A flipped register is looked for once a sample, by three registers more.
+        verdicts.bound[kRegister] = n + 8;
         verdicts.oscillation = 0;
     }
 

@@ -17,8 +17,8 @@ SUM = signed(POSITION.width + SAMPLES_BITS)  # holds the sum of that many positi
 PIXEL = data.StructLayout({"valid": 1, "z_sum": SUM, "current_sum": SUM, "x": POSITION, "y": POSITION})
 
 BUFFER_WORDS = 2048
-# What must be free for a pixel: its own words, the trailer, and 4 for the room's delay
-RESERVE_WORDS = PIXEL_LAYOUT.words + TRAILER_LAYOUT.words + 4
+# What must be free for a pixel: its own words, the trailer, and 5 for the room's delay
+RESERVE_WORDS = PIXEL_LAYOUT.words + TRAILER_LAYOUT.words + 5
 
 
 class Capture(wiring.Component):
@@ -104,8 +104,8 @@ class Capture(wiring.Component):
                 m.d.sync += [word.eq(0), due.eq(0)]
                 m.next = then
 
-        roomy = Signal()
-        m.d.comb += roomy.eq(buffer.room >= HEADER_LAYOUT.words + RESERVE_WORDS)
+        roomy, cramped = Signal(), Signal()
+        m.d.sync += [roomy.eq(buffer.room >= HEADER_LAYOUT.words + RESERVE_WORDS), cramped.eq(buffer.room < RESERVE_WORDS)]
         with m.FSM():
             with m.State("CHOOSE"):
                 with m.If(header_due):
@@ -115,7 +115,7 @@ class Capture(wiring.Component):
                     with m.Else():
                         m.d.sync += [header_due.eq(0), sequence.eq(sequence + 1)]
                 with m.Elif(pixel_due):
-                    with m.If(dropped | (buffer.room < RESERVE_WORDS)):
+                    with m.If(dropped | cramped):
                         m.d.sync += [pixel_due.eq(0), lost.eq(lost + 1), pixels_lost.eq(pixels_lost + 1)]
                     with m.Else():
                         m.d.sync += [sent.eq(sent + 1), pixels_sent.eq(pixels_sent + 1)]

@@ -1,6 +1,6 @@
 """Dose of the beam, pulses and charge of the tip."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -79,7 +79,7 @@ class Dose(wiring.Component):
             m.d.sync += closing.eq(bank.blanker_delay)
         with m.Elif(closing != 0):
             m.d.sync += closing.eq(closing - 1)
-        open_late, inside = Signal(), Signal()
+        open_late, inside = Signal(), Signal(4)  # of the region's four edges
         rate_late = Signal(32)
         open_time = Signal(64)
         m.d.sync += open_late.eq(open_)
@@ -88,10 +88,12 @@ class Dose(wiring.Component):
                 open_time.eq(open_time + 1),
                 rate_late.eq(rate),
                 inside.eq(
-                    (self.dac.x >= bank.region_x_low)
-                    & (self.dac.x <= bank.region_x_high)
-                    & (self.dac.y >= bank.region_y_low)
-                    & (self.dac.y <= bank.region_y_high)
+                    Cat(
+                        self.dac.x >= bank.region_x_low,
+                        self.dac.x <= bank.region_x_high,
+                        self.dac.y >= bank.region_y_low,
+                        self.dac.y <= bank.region_y_high,
+                    )
                 ),
             ]
 
@@ -110,7 +112,7 @@ class Dose(wiring.Component):
                 m.d.sync += count.eq(0)
         with m.If(reset_region):
             m.d.sync += region.eq(0)
-        with m.Elif(open_late & inside & ~region[-1]):
+        with m.Elif(open_late & inside.all() & ~region[-1]):
             m.d.sync += region.eq(region + rate_late)
 
         pulses, charge = Signal(32), Signal(64)
@@ -143,12 +145,13 @@ class Dose(wiring.Component):
         pairs = {}
         for cause, (count, name) in shown.items():
             limit = Signal(32, name=f"{cause.name.lower()}_limit")
+            bound = Signal(signed(33), name=f"{cause.name.lower()}_bound")  # the limit, or with injection what every count is above
             with m.If(beat == 0):
                 m.d.sync += limit.eq(tighter(getattr(bank, name), getattr(bank, f"soft_{name}"), least=False))
+            m.d.sync += bound.eq(Mux(inject[cause], -1, limit))
             # Beside each fourth cycle the last one of a pixel or frame: what it was too much must not go with it.
             with m.If((beat == 2) | inject[cause] | ends.get(cause, Const(0))):
-                seen = Mux(inject[cause], 1 << DOSE_BITS, count)
-                m.d.sync += verdict[cause].eq((seen > limit) & enable[cause])
+                m.d.sync += verdict[cause].eq((count > bound) & enable[cause])
             pairs[cause] = (count, limit)
         measured(m, self.conditions, pairs)
         m.d.comb += [

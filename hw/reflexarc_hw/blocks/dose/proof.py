@@ -21,7 +21,8 @@ from reflexarc_hw.lib.bus_proof import APART, accesses_are_apart
 
 DOSE = "blocks/dose/dose.py"
 IN_FORCE = 8  # cycles from a register to the verdicts
-JUDGED = 5  # cycles for which a count is above its limit, at most, before its verdict
+COUNTED = 2  # cycles from a cycle with an open beam, or from a sample of a pulse, to the count with it
+JUDGED = 4  # cycles for which a count is above its limit, at most, before its verdict
 
 
 class _DoseProof(Proof):
@@ -41,11 +42,12 @@ class CountsProof(_DoseProof):
     """Counter against shadow."""
 
     name = "dose_counts"
+    short = True
     depth = 4
     properties = {
-        "pixel_is_never_behind": "The pixel's dose is all the beam since the pixel began, up to two cycles ago, or stands at its end.",
+        "pixel_is_never_behind": f"The pixel's dose is all the beam since the pixel began, up to {COUNTED} cycles ago, or stands at its end.",
         "frame_is_never_behind": "So is the frame's since the frame began.",
-        "region_is_never_behind": "The region's dose is all the beam on positions within it since its reset, up to two cycles ago, or stands at its end.",
+        "region_is_never_behind": f"The region's dose is all the beam on positions within it since its reset, up to {COUNTED} cycles ago, or stands at its end.",
         "open_time_is_right": "The open time is the number of cycles with an open beam.",
         "beam_is_never_below": "The beam's rate is not below the register's, 5 cycles after its write, nor below what the monitor measured.",
         "pulses_are_counted": "The number of pulses is that of rising edges since the reset, or stands at its end.",

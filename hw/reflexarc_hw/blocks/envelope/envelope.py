@@ -1,6 +1,6 @@
 """Conditions on what is about to be driven."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -9,7 +9,7 @@ from reflexarc.contract.blocks.envelope import KEEP_OUT_EDGES, KEEP_OUTS, keep_o
 from reflexarc.contract.blocks.interlock import ENVELOPE_CAUSES, Cause
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
-from reflexarc_hw.lib.conditions import ConditionSignature, measured, tighter
+from reflexarc_hw.lib.conditions import GATHER_CYCLES, LATCH_CYCLES, ConditionSignature, measured, tighter
 from reflexarc_hw.lib.formats import CODE, POSITION
 
 ROUNDED = signed(CODE.width + 1)  # rounding may pass the rail by one
@@ -18,8 +18,9 @@ BEYOND = (1 << (OPERAND.width - 1)) - 1
 VELOCITY_BOUND = signed(POSITION.width + 2)
 
 # Cycles from a position at this block to its verdict; the gate holds each back until then, so that what is violated is never driven.
-XY_CYCLES = 3
+XY_CYCLES = 4
 Z_CYCLES = 1
+BIAS_CYCLES = 3
 
 
 def rounded_half(position):
@@ -30,14 +31,15 @@ def rounded_half(position):
 class Envelope(wiring.Component):
     """Box, keep-out rectangles, change of z and least bias, each on the request that the gate will drive.
 
-    z and bias: verdict one cycle after the request. x and y: three (rounding, comparisons, and/or); the gate delays x and y by as many.
+    z: verdict one cycle after the request. The bias: three. x and y: four (rounding, movement, comparisons, and/or). The gate delays each until
+    the interlock has decided.
     The change of z is measured from the z that stood at the last ``tick``, and counts while ``live``. The limits in force are registers,
     made anew each 4 cycles: the tighter of hard and soft.
     """
 
     bus: In(BankSignature())
     guard: In(GuardSignature())
-    conditions: In(ConditionSignature(len(ENVELOPE_CAUSES)))
+    conditions: In(ConditionSignature(len(ENVELOPE_CAUSES), short=1))
     x: In(POSITION)  # Q20.12, DAC LSB, as are y and z
     y: In(POSITION)
     z: In(POSITION)
@@ -65,12 +67,13 @@ class Envelope(wiring.Component):
                 z_high.eq(tighter(bank.z_high, bank.soft_z_high, least=False)),
                 z_low.eq(tighter(bank.z_low, bank.soft_z_low, least=True)),
             ]
-        m.d.sync += [z_high_half.eq((z_high << 1) + 1), z_low_half.eq((z_low << 1) - 1)]
-        z_half = Mux(inject[Cause.Z_HIGH], Const(BEYOND, OPERAND), Mux(inject[Cause.Z_LOW], -BEYOND, rounded_half(self.z)))
+        # z comes from afar and has one cycle: injection moves the bound that it is compared with, not z.
         m.d.sync += [
-            verdict[Cause.Z_HIGH].eq((z_half >= z_high_half) & enable[Cause.Z_HIGH]),
-            verdict[Cause.Z_LOW].eq((z_half < z_low_half) & enable[Cause.Z_LOW]),
+            z_high_half.eq(Mux(inject[Cause.Z_HIGH], -BEYOND, (z_high << 1) + 1)),
+            z_low_half.eq(Mux(inject[Cause.Z_LOW], BEYOND, (z_low << 1) - 1)),
         ]
+        z_half = rounded_half(self.z)
+        too_high, too_low = (z_half >= z_high_half) & enable[Cause.Z_HIGH], (z_half < z_low_half) & enable[Cause.Z_LOW]
 
         # Change of z since the last tick. The bounds follow a tick by one cycle.
         z_reference, reference_in_force = Signal(POSITION), Signal(POSITION)
@@ -85,35 +88,45 @@ class Envelope(wiring.Component):
         with m.If(ticked):
             m.d.sync += reference_in_force.eq(z_reference)
             m.d.sync += [rise_to.eq(z_reference + Cat(velocity, Const(0, 1)).as_signed()), fall_to.eq(z_reference - velocity)]
-        z_moved = Signal(VELOCITY_BOUND)
-        m.d.comb += z_moved.eq(Mux(inject[Cause.Z_VELOCITY], (1 << (VELOCITY_BOUND.width - 1)) - 1, self.z))
-        m.d.sync += verdict[Cause.Z_VELOCITY].eq(
-            ((z_moved > rise_to) | (z_moved < fall_to)) & (self.live | inject[Cause.Z_VELOCITY]) & enable[Cause.Z_VELOCITY]
-        )
+        counts = Signal()
+        m.d.comb += counts.eq((self.live | inject[Cause.Z_VELOCITY]) & enable[Cause.Z_VELOCITY])
+        with m.If(inject[Cause.Z_VELOCITY]):
+            m.d.sync += rise_to.eq(-1 << (VELOCITY_BOUND.width - 1))
+        too_fast = ((self.z > rise_to) | (self.z < fall_to)) & counts
+        m.d.sync += [
+            verdict[Cause.Z_HIGH].eq(too_high),
+            verdict[Cause.Z_LOW].eq(too_low),
+            verdict[Cause.Z_VELOCITY].eq(too_fast),
+            self.conditions.short.eq(too_high | too_low | too_fast),
+        ]
 
         # Bias: within +-bias_min while feedback drives z, it would drive the tip in.
         bias_min, bias_min_negative = Signal(19), Signal(CODE)
         bias = Signal(CODE)
-        m.d.comb += bias.eq(Mux(inject[Cause.BIAS_LOW], 0, self.bias))
+        m.d.sync += bias.eq(Mux(inject[Cause.BIAS_LOW], 0, self.bias))
         with m.If(beat == 0):
             m.d.sync += bias_min.eq(tighter(bank.bias_min, bank.soft_bias_min, least=True))
         m.d.sync += bias_min_negative.eq(-bias_min)
-        low = (bias < Cat(bias_min, Const(0, 1)).as_signed()) & (bias > bias_min_negative)
-        # With injection a least bias of 0 must show as what it is: a condition that can't fire.
-        m.d.sync += verdict[Cause.BIAS_LOW].eq(low & (self.engaged | inject[Cause.BIAS_LOW]) & enable[Cause.BIAS_LOW])
+        # Cycle 2: compared. Cycle 3: does it count. With injection a least bias of 0 shows as what it is: a condition that can't fire.
+        low = Signal()
+        m.d.sync += [
+            low.eq((bias < Cat(bias_min, Const(0, 1)).as_signed()) & (bias > bias_min_negative)),
+            verdict[Cause.BIAS_LOW].eq(low & (self.engaged | inject[Cause.BIAS_LOW]) & enable[Cause.BIAS_LOW]),
+        ]
 
-        # x and y, cycle 1: rounded.
+        # x and y, cycle 1: rounded. Cycle 2: did either move?
+        x_new, y_new = Signal(ROUNDED), Signal(ROUNDED)
         x, y = Signal(ROUNDED), Signal(ROUNDED)
-        x_before, y_before = Signal(ROUNDED), Signal(ROUNDED)
+        moved = Signal()
         half = 1 << (POSITION_FRACTION_BITS - 1)
         m.d.sync += [
-            x.eq((self.x + half) >> POSITION_FRACTION_BITS),
-            y.eq((self.y + half) >> POSITION_FRACTION_BITS),
-            x_before.eq(x),
-            y_before.eq(y),
+            x_new.eq((self.x + half) >> POSITION_FRACTION_BITS),
+            y_new.eq((self.y + half) >> POSITION_FRACTION_BITS),
+            x.eq(x_new),
+            y.eq(y_new),
+            moved.eq((x_new != x) | (y_new != y)),
         ]
-        moved = (x != x_before) | (y != y_before)
-        # Cycle 2: compared. All of it sleeps while nothing moves, which only the twin notices.
+        # Cycle 3: compared. All of it sleeps while nothing moves, which only the twin notices.
         limits = {}
         with m.If(beat == 0):
             for axis in "xy":
@@ -142,7 +155,7 @@ class Envelope(wiring.Component):
                 m.d.sync += beyond[index].eq(
                     Cat(x_seen < edges["x_low"], x_seen > edges["x_high"], y_seen < edges["y_low"], y_seen > edges["y_high"])
                 )
-        # Cycle 3: and, or. With injection each enabled rectangle must fire.
+        # Cycle 4: and, or. With injection each enabled rectangle must fire.
         inside = Signal(KEEP_OUTS)
         hit = Signal(KEEP_OUTS)
         silent = Signal()
@@ -156,36 +169,35 @@ class Envelope(wiring.Component):
             verdict[Cause.KEEP_OUT].eq(Mux(inject[Cause.KEEP_OUT], ~silent, inside.any()) & enable[Cause.KEEP_OUT]),
         ]
 
-        # z may move in any cycle, so what was compared is kept for two; x and y move once a sample.
-        z_late, z_later = Signal(ROUNDED), Signal(ROUNDED)
-        change_late, change_later = Signal(signed(POSITION.width + 1)), Signal(signed(POSITION.width + 1))
-        outside_late = Signal(4)
-        bias_late, bias_later = Signal(CODE), Signal(CODE)
-        m.d.sync += [
-            z_late.eq((self.z + half) >> POSITION_FRACTION_BITS),
-            z_later.eq(z_late),
-            outside_late.eq(outside),
-            bias_late.eq(self.bias),
-            bias_later.eq(bias_late),
-        ]
-        with m.If(self.live):
-            m.d.sync += [change_late.eq(self.z - reference_in_force), change_later.eq(change_late)]
+        # z may move in any cycle, so what was compared is kept until it is asked for; x and y move once a sample.
+        def kept(value: Value, cycles: int, name: str) -> Value:
+            for stage in range(cycles):
+                late = Signal(Value.cast(value).shape(), name=f"{name}_{stage + 1}")
+                m.d.sync += late.eq(value)
+                value = late
+            return value
+
+        cycles = LATCH_CYCLES + 1  # from the cycle before a verdict of the short path to ``latch``
+        z_then = kept((self.z + half) >> POSITION_FRACTION_BITS, cycles, "z_then")
+        change_then = kept(self.z - reference_in_force, cycles, "change_then")
+        bias_then = kept(self.bias, cycles + BIAS_CYCLES - 1 + GATHER_CYCLES, "bias_then")
+        outside_then = kept(outside, cycles + GATHER_CYCLES, "outside_then")
         measured(
             m,
             self.conditions,
             {
                 Cause.XY_RANGE: (
-                    Mux(outside_late[:2].any(), x, y),
+                    Mux(outside_then[:2].any(), x, y),
                     Mux(
-                        outside_late[0], limits["x", "high"],
-                        Mux(outside_late[1], limits["x", "low"], Mux(outside_late[2], limits["y", "high"], limits["y", "low"])),
+                        outside_then[0], limits["x", "high"],
+                        Mux(outside_then[1], limits["x", "low"], Mux(outside_then[2], limits["y", "high"], limits["y", "low"])),
                     ),
                 ),
-                Cause.Z_HIGH: (z_later, z_high),
-                Cause.Z_LOW: (z_later, z_low),
+                Cause.Z_HIGH: (z_then, z_high),
+                Cause.Z_LOW: (z_then, z_low),
                 Cause.KEEP_OUT: (hit, bank.keep_out_enable),
-                Cause.Z_VELOCITY: (change_later, velocity),
-                Cause.BIAS_LOW: (bias_later, bias_min),
+                Cause.Z_VELOCITY: (change_then, velocity),
+                Cause.BIAS_LOW: (bias_then, bias_min),
             },
         )  # fmt: skip
         return m

@@ -6,7 +6,7 @@
 | a limit was written 10 cycles ago or earlier, that of the change of z before the last tick: said in the properties | limits in force follow the registers by so many; hard ones are locked long before anything is live |
 
 Positions, bias, ticks, live, enables, register accesses and the reset are free in every cycle: x, y and z may jump anywhere in each. The
-properties speak of cycles without injection, for x and y in the last 10.
+properties speak of cycles without injection: for x and y in the last 10, for the change of z since the last tick.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -14,7 +14,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from reflexarc.contract.blocks.envelope import KEEP_OUTS, keep_out
 from reflexarc.contract.blocks.interlock import ENVELOPE_CAUSES, Cause
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
-from reflexarc_hw.blocks.envelope.envelope import XY_CYCLES, Z_CYCLES, Envelope
+from reflexarc_hw.blocks.envelope.envelope import BIAS_CYCLES, XY_CYCLES, Z_CYCLES, Envelope
 from reflexarc_hw.formal import Mutation, Proof
 from reflexarc_hw.lib.bus_proof import APART, accesses_are_apart
 from reflexarc_hw.lib.formats import POSITION
@@ -60,6 +60,7 @@ class ZProof(_EnvelopeProof):
     """The window of z."""
 
     name = "envelope_z"
+    short = True
     depth = 7
     cover_depth = 14
     properties = {
@@ -69,7 +70,7 @@ class ZProof(_EnvelopeProof):
     covers = ("Z_HIGH", "Z_LOW")
     mutations = (
         Mutation("hard_z_trips", ENVELOPE, "tighter(bank.z_high, bank.soft_z_high, least=False)", "bank.soft_z_high", 24),
-        Mutation("hard_z_trips", ENVELOPE, "z_high_half.eq((z_high << 1) + 1)", "z_high_half.eq((z_high << 1) + 2)", 24),
+        Mutation("hard_z_trips", ENVELOPE, "-BEYOND, (z_high << 1) + 1)", "-BEYOND, (z_high << 1) + 2)", 24),
         Mutation("soft_z_trips", ENVELOPE, "tighter(bank.z_low, bank.soft_z_low, least=True)", "tighter(bank.z_low, bank.soft_z_low, least=False)", 24),
     )  # fmt: skip
 
@@ -104,9 +105,13 @@ class XyProof(_EnvelopeProof):
         self.covers = ("XY_RANGE",) if kind == "hard" else ()
         self.mutations = (
             Mutation(self._property, ENVELOPE, 'tighter(hard, soft, least=side == "low")', {"hard": "soft", "soft": "hard"}[kind], 24),
-            Mutation(self._property, ENVELOPE, "moved = (x != x_before) | (y != y_before)", "moved = x != x_before", 24),
+            Mutation(self._property, ENVELOPE, "moved.eq((x_new != x) | (y_new != y))", "moved.eq(x_new != x)", 24),
             Mutation(
-                self._property, ENVELOPE, "y.eq((self.y + half) >> POSITION_FRACTION_BITS)", "y.eq(self.y >> POSITION_FRACTION_BITS)", 24
+                self._property,
+                ENVELOPE,
+                "y_new.eq((self.y + half) >> POSITION_FRACTION_BITS)",
+                "y_new.eq(self.y >> POSITION_FRACTION_BITS)",
+                24,
             ),
         )
 
@@ -120,13 +125,12 @@ class XyProof(_EnvelopeProof):
             age = self.age(limit)
             in_force = self.inside(f"envelope.{axis}_{side}")
             self.invariant((age < 5) | ((in_force <= limit) if side == "high" else (in_force >= limit)))
-            compared = self.inside(f"envelope.{axis}_before")
+            compared = self.past(self.inside(f"envelope.{axis}"))
             beyond = (compared > limit) if side == "high" else (compared < limit)
             counts = beyond & (age == IN_FORCE) & self.quiet & (clean >= 5)
             self.invariant(~counts | outside[index])
-            # x_before is what came two cycles ago, rounded: see x_before_is_late.
             code = self.past(rounded(getattr(dut, axis)), XY_CYCLES - 1)
-            self.invariant(~self.lasted(1, 3) | (code == compared))
+            self.invariant(~self.lasted(1, XY_CYCLES) | (code == compared))
             beyond = (code > limit) if side == "high" else (code < limit)
             counts = beyond & (age == IN_FORCE) & self.quiet & (clean >= 5)
             self.trips(self._property, Cause.XY_RANGE, counts, 1)
@@ -139,7 +143,7 @@ class BiasProof(_EnvelopeProof):
     depth = 7
     cover_depth = 14
     properties = {
-        "hard_bias_trips": "With feedback on, a bias of a magnitude below the hard least has its verdict in the next cycle, whatever the soft least is.",
+        "hard_bias_trips": f"With feedback on, a bias of a magnitude below the hard least has its verdict {BIAS_CYCLES} cycles later, whatever the soft least is.",
         "soft_bias_trips": "So has one below the soft least, whatever the hard one is.",
     }
     covers = ("BIAS_LOW",)
@@ -156,7 +160,8 @@ class BiasProof(_EnvelopeProof):
             age = self.age(least)
             self.invariant((age < 5) | (self.inside("envelope.bias_min") >= least))
             small = (dut.bias < least) & (dut.bias > -least)
-            self.trips(f"{kind}_bias_trips", Cause.BIAS_LOW, small & dut.engaged & (age >= 6), 1)
+            judged = self.past(small & (age >= 6) & self.quiet, BIAS_CYCLES - 1)
+            self.trips(f"{kind}_bias_trips", Cause.BIAS_LOW, judged & dut.engaged, 1)
 
 
 class KeepOutProof(_EnvelopeProof):
@@ -186,8 +191,8 @@ class KeepOutProof(_EnvelopeProof):
         dut = self.block()
         clean = self.age(~self.quiet)  # an injected violation lingers until the next comparison
         x, y = self.past(rounded(dut.x), XY_CYCLES - 1), self.past(rounded(dut.y), XY_CYCLES - 1)
-        compared = [self.inside(f"envelope.{axis}_before") for axis in "xy"]
-        self.invariant(~self.lasted(1, 3) | ((x == compared[0]) & (y == compared[1])))
+        compared = [self.past(self.inside(f"envelope.{axis}")) for axis in "xy"]
+        self.invariant(~self.lasted(1, XY_CYCLES) | ((x == compared[0]) & (y == compared[1])))
         edges = [getattr(self.bank, keep_out(self._index, edge)) for edge in ("x_low", "x_high", "y_low", "y_high")]
         x_low, x_high, y_low, y_high = edges
         counts = (self.age(Cat(edges)) >= 6) & self.quiet & (clean >= 6)
@@ -238,6 +243,8 @@ class VelocityProof(_EnvelopeProof):
             m.d.sync += [counts.eq(settled), used.eq(self.inside("envelope.velocity"))]
         with m.Elif(~same):
             m.d.sync += counts.eq(0)
+        with m.If(self.ports.inject[ENVELOPE_CAUSES.index(Cause.Z_VELOCITY)]):
+            m.d.sync += counts.eq(0)  # injection moves a bound until it is made anew
         in_force = counts & same
         rise_to, fall_to = self.inside("envelope.rise_to"), self.inside("envelope.fall_to")
         highest, lowest = judged_from + limit, judged_from - limit

@@ -50,8 +50,12 @@ class ThresholdEvents(wiring.Component):
         total = Signal(SUM)
         known_samples = Signal(SAMPLES_BITS)
         stale = Signal(init=1)
-        m.d.sync += known_samples.eq(self.pixel_samples)
-        with m.If(bank.on_strobe | bank.off_strobe | (known_samples != self.pixel_samples)):
+        changed = Signal()
+        m.d.sync += [
+            known_samples.eq(self.pixel_samples),
+            changed.eq(bank.on_strobe | bank.off_strobe | (known_samples != self.pixel_samples)),
+        ]
+        with m.If(changed):
             m.d.sync += [stale.eq(1), which.eq(0), bit.eq(0)]
         with m.Elif(stale):
             m.d.sync += bit.eq(bit + 1)
@@ -98,7 +102,8 @@ class ThresholdEvents(wiring.Component):
             m.d.sync += [sequence.eq(sequence + 1)]
         high = score[31:]
         fits = (high == 0) | high.all()
-        held = Mux(fits, score[:32], Mux(score[-1], 1 << 31, (1 << 31) - 1))
+        held = Signal(32)  # a cycle behind the score, which stands by then
+        m.d.sync += held.eq(Mux(fits, score[:32], Mux(score[-1], 1 << 31, (1 << 31) - 1)))
         record = pack_words(
             EVENT_LAYOUT,
             {
@@ -107,10 +112,12 @@ class ThresholdEvents(wiring.Component):
             },
         )[:-1]  # fmt: skip
         word = Signal(range(8))
+        roomy = Signal()
+        m.d.sync += roomy.eq(buffer.room >= EVENT_LAYOUT.words + 4)
         with m.FSM():
             with m.State("WAIT"):
                 with m.If(fire):
-                    with m.If(buffer.room >= EVENT_LAYOUT.words + 4):
+                    with m.If(roomy):
                         m.d.sync += [score.eq(excess), scale.eq(self.pixel_samples), class_id.eq(bank.class_id), time.eq(self.time)]
                         m.d.sync += number.eq(sequence)
                         m.next = "SCALE"

@@ -8,27 +8,36 @@ from reflexarc.contract.blocks import gate
 from reflexarc.contract.blocks.gate import CODE_MAX, CODE_MIN
 from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
-from reflexarc_hw.blocks.envelope.envelope import XY_CYCLES, Z_CYCLES
+from reflexarc_hw.blocks.envelope.envelope import BIAS_CYCLES, XY_CYCLES, Z_CYCLES
 from reflexarc_hw.blocks.gate.motor import Motor
 from reflexarc_hw.blocks.interlock import REACTION
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
-from reflexarc_hw.lib.conditions import ConditionSignature, measured
+from reflexarc_hw.lib.conditions import GATHER_CYCLES, ConditionSignature, measured
 from reflexarc_hw.lib.formats import CODE, OUTPUTS, POSITION
 
 READBACK = data.StructLayout({"valid": 1, "dac": OUTPUTS})  # what the converters hold, after each frame
 BIAS_FRACTION_BITS = 12
 
 
+def rounded(position: Value) -> Value:
+    """Q20.12 to an integer: half up."""
+    return (position >> (POSITION_FRACTION_BITS - 1)) + 1 >> 1
+
+
+def at_rail(code: Value) -> Value:
+    """Held at the upper rail, the only one that rounding half up can pass."""
+    return Mux(~code[-1] & code[CODE.width - 1], CODE_MAX, code)
+
+
 def round_to_code(position: Value) -> Value:
-    """Q20.12 to a code: half up, held at the rails."""
-    rounded = (position >> (POSITION_FRACTION_BITS - 1)) + 1 >> 1
-    return Mux(rounded > CODE_MAX, CODE_MAX, rounded)
+    """Q20.12 to a code."""
+    return at_rail(rounded(position))
 
 
 class Gate(wiring.Component):
     """Drives the converters: the requested codes while permitted, otherwise the safe ones.
 
-    Live: x and y follow the requests after 4 cycles, z and bias after 2: each as soon as the envelope has judged it. From the cycle after
+    Live: x and y follow the requests after 6 cycles, the bias after 6, z after 2: each as soon as the envelope has judged it. From the cycle after
     ``safe`` rises: x and y hold; the bias is what it last was outside of a pulse; the beam is blanked. z never comes back: with
     ``reaction.retract`` it steps towards the withdrawn rail by ``retract_step``, in the first cycle and then once a sample period of the
     gate's own count (the sample clock may be what has failed); without it holds. The withdrawn rail is the greatest z code: a constant of
@@ -60,7 +69,7 @@ class Gate(wiring.Component):
                 "pulse_bias": In(CODE),
                 "blank_request": In(1),
                 "readback": In(READBACK),
-                "bias_requested": Out(CODE),  # for the envelope, in the same cycle as z
+                "bias_requested": Out(CODE),  # for the envelope, which judges it while it waits here
                 "dac": Out(OUTPUTS, init=withdrawn),
                 "dac_load": Out(1),
                 "blank": Out(1, init=1),
@@ -75,40 +84,52 @@ class Gate(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bank = attach_bank(m, self, gate.BLOCK)
-        assert CODE_MIN == -(CODE_MAX + 1)  # rounding half up can only pass the upper rail
+        assert CODE_MIN == -(CODE_MAX + 1)
         withdrawn_codes = {"x": 0, "y": 0, "z": CODE_MAX, "bias": 0}
 
-        # Requests wait until the envelope has judged them: z and bias in one cycle, x and y in three.
+        # Requests wait until the interlock has decided on what the envelope says of them.
         assert Z_CYCLES == 1
         request = Signal(OUTPUTS, init=withdrawn_codes)
         request_pulse = Signal()
-        m.d.comb += self.bias_requested.eq(Mux(self.pulse, self.pulse_bias, bank.bias))
-        m.d.sync += [
-            request.z.eq(round_to_code(self.z)),
-            request.bias.eq(self.bias_requested),
-            request_pulse.eq(self.pulse),
-        ]
-        x, y = round_to_code(self.x), round_to_code(self.y)
-        for stage in range(XY_CYCLES - 1):
-            x_late, y_late = Signal(CODE, name=f"x_{stage + 1}"), Signal(CODE, name=f"y_{stage + 1}")
+        m.d.sync += [request.z.eq(round_to_code(self.z)), self.bias_requested.eq(Mux(self.pulse, self.pulse_bias, bank.bias))]
+        bias, pulse = self.bias_requested, Signal(name="pulse_requested")
+        m.d.sync += pulse.eq(self.pulse)
+        for stage in range(BIAS_CYCLES + GATHER_CYCLES - 1):
+            bias_late, pulse_late = Signal(CODE, name=f"bias_{stage + 1}"), Signal(name=f"pulse_{stage + 1}")
+            m.d.sync += [bias_late.eq(bias), pulse_late.eq(pulse)]
+            bias, pulse = bias_late, pulse_late
+        m.d.sync += [request.bias.eq(bias), request_pulse.eq(pulse)]
+        x, y = self.x, self.y
+        for stage in range(XY_CYCLES + GATHER_CYCLES - 1):
+            x_late, y_late = Signal.like(x, name=f"x_{stage + 1}"), Signal.like(y, name=f"y_{stage + 1}")
             m.d.sync += [x_late.eq(x), y_late.eq(y)]
-            x, y = x_late, y_late
-        m.d.sync += [request.x.eq(x), request.y.eq(y)]
+            # The rounding and the rail have a cycle each.
+            x, y = (rounded(x_late), rounded(y_late)) if stage == 0 else (x_late, y_late)
+        m.d.sync += [request.x.eq(at_rail(x)), request.y.eq(at_rail(y))]
 
         requested_z = Cat(Const(0, POSITION_FRACTION_BITS), request.z).as_signed()
-        bias_kept = Signal(CODE)  # last bias outside of a pulse
+        bias_kept = Signal(CODE)  # last one driven outside of a pulse
         safe_late = Signal(init=1)
         m.d.sync += safe_late.eq(self.safe)
 
+        first_safe = Signal()
+        m.d.sync += first_safe.eq(self.safe & ~safe_late)
+
         # Once a sample period from the first safe cycle on, or while live.
         period = Signal(range(self._cycles_per_sample))
+        last = Signal()  # the period's last cycle, unless it begins anew
         beat = Signal()
-        m.d.comb += beat.eq(period == self._cycles_per_sample - 1)
-        m.d.sync += period.eq(Mux(beat | (self.safe & ~safe_late), 0, period + 1))
+        m.d.comb += beat.eq(last & ~first_safe)
+        m.d.sync += [last.eq((period == self._cycles_per_sample - 2) & ~first_safe), period.eq(period + 1)]
+        with m.If(first_safe):
+            m.d.sync += period.eq(1)  # as if it had begun with this cycle
+        with m.Elif(last):
+            m.d.sync += period.eq(0)
 
-        # One step further away than z_driven, always at hand: the first safe cycle only selects it.
+        # One step further away than z_driven, always at hand: ``safe`` comes late in its cycle and only selects. ``away_live`` is it in the
+        # first safe cycle, ``away_safe``, one cycle behind, at each beat after.
         rail = CODE_MAX << POSITION_FRACTION_BITS
-        away = Signal(POSITION, init=rail)
+        away_live, away_safe = Signal(POSITION, init=rail), Signal(POSITION, init=rail)
         withdrawn = Signal(init=1)
         m.d.sync += withdrawn.eq(self.z_driven == rail)
 
@@ -116,29 +137,47 @@ class Gate(wiring.Component):
             stepped = position + bank.retract_step
             return Mux(stepped > rail, rail, stepped)
 
-        # The bias on its way to 0, with a fraction so that it may take seconds.
+        m.d.sync += away_live.eq(step_away(requested_z))
+        with m.If(safe_late):
+            m.d.sync += away_safe.eq(step_away(self.z_driven))
+        away = Mux(safe_late, away_safe, away_live)
+
+        # The bias on its way to 0, with a fraction so that it may take seconds: what it is after the next step, ready two cycles later.
         bias_fraction = Signal(BIAS_FRACTION_BITS)
-        bias_fine = Cat(bias_fraction, bias_kept).as_signed()
+        bias_fine = Cat(bias_fraction, self.dac.bias).as_signed()
         bias_lower = Signal(CODE.width + BIAS_FRACTION_BITS)
         bias_upper = Signal(CODE.width + BIAS_FRACTION_BITS)
-        ramp_ready = Signal()  # both are those of the bias as it is now
-        m.d.sync += ramp_ready.eq(self.reaction.bias_ramp & ~self.reaction.bias_zero)
+        bias_next = Signal(CODE.width + BIAS_FRACTION_BITS)
+        ramping = Signal(2)
+        ramp, zero = Signal(), Signal()  # a beat takes the step; take it now
+        wanted = self.reaction.bias_ramp & ~self.reaction.bias_zero
+        m.d.sync += [
+            ramping.eq(Cat(wanted, ramping)),
+            ramp.eq(wanted & ramping.all() & withdrawn),
+            zero.eq(self.reaction.bias_zero),
+        ]
         with m.If(self.reaction.bias_ramp):
             m.d.sync += [bias_lower.eq(bias_fine - bank.bias_step), bias_upper.eq(bias_fine + bank.bias_step)]
+            m.d.sync += bias_next.eq(Mux(self.dac.bias < 0, bias_upper, bias_lower))
+        # Where the step would reach or pass 0, and on contact.
+        with m.If(self.reaction.bias_zero | Mux(self.dac.bias < 0, ~bias_upper[-1], bias_lower[-1])):
+            m.d.sync += bias_next.eq(0)
+        with m.If(~self.pulse_driven):
+            m.d.sync += bias_kept.eq(self.dac.bias)
+        with m.If(~safe_late):
+            m.d.sync += bias_fraction.eq(0)
+        with m.Elif(zero | (ramp & beat)):
+            m.d.sync += bias_fraction.eq(bias_next)
 
+        # ``safe`` comes late in its cycle and has many loads: here it chooses, and what it chooses from is there.
         with m.If(self.safe):
-            m.d.sync += [self.dac.bias.eq(bias_kept), self.blank.eq(1), self.pulse_driven.eq(0)]
+            m.d.sync += [self.blank.eq(1), self.pulse_driven.eq(0)]
             with m.If((beat | ~safe_late) & self.reaction.retract):
-                m.d.sync += [self.z_driven.eq(away), away.eq(step_away(away))]
-            with m.If(self.reaction.bias_zero):
-                m.d.sync += [bias_kept.eq(0), bias_fraction.eq(0)]
-            with m.Elif(self.reaction.bias_ramp & ramp_ready & withdrawn & beat):
-                with m.If(Mux(bias_kept < 0, ~bias_upper[-1], bias_lower[-1])):  # the step would reach or pass 0
-                    m.d.sync += [bias_kept.eq(0), bias_fraction.eq(0)]
-                with m.Elif(bias_kept < 0):
-                    m.d.sync += Cat(bias_fraction, bias_kept).eq(bias_upper)
-                with m.Else():
-                    m.d.sync += Cat(bias_fraction, bias_kept).eq(bias_lower)
+                m.d.sync += self.z_driven.eq(away)
+            with m.If(self.pulse_driven):
+                m.d.sync += self.dac.bias.eq(bias_kept)
+            with m.Elif(zero | (ramp & beat)):
+                m.d.sync += self.dac.bias.eq(bias_next[BIAS_FRACTION_BITS:])
         with m.Else():
             m.d.sync += [
                 self.dac.x.eq(request.x),
@@ -147,11 +186,7 @@ class Gate(wiring.Component):
                 self.blank.eq(self.blank_request),
                 self.pulse_driven.eq(request_pulse),
                 self.z_driven.eq(requested_z),
-                away.eq(step_away(requested_z)),
-                bias_fraction.eq(0),
             ]
-            with m.If(~request_pulse):
-                m.d.sync += bias_kept.eq(request.bias)
             with m.If(beat):
                 m.d.sync += self.pump.eq(~self.pump)
         m.d.comb += self.dac.z.eq(self.z_driven >> POSITION_FRACTION_BITS)
@@ -159,7 +194,7 @@ class Gate(wiring.Component):
 
         m.submodules.motor = motor = Motor()
         m.d.comb += [
-            motor.go.eq(self.safe & self.reaction.retreat & withdrawn),
+            motor.go.eq(safe_late & self.reaction.retreat & withdrawn),
             motor.beat.eq(beat),
             motor.steps.eq(bank.retreat_steps),
             motor.half_period.eq(bank.retreat_period),
@@ -168,10 +203,8 @@ class Gate(wiring.Component):
         ]
 
         # A frame that carries the first safe codes must not be cut off by the regular one; the frame after it is at most one later.
-        first_safe = Signal()
         guard_cycles = 2 * self._cycles_per_sample - 2
         guard = Signal(range(guard_cycles + 1))
-        m.d.sync += first_safe.eq(self.safe & ~safe_late)
         with m.If(first_safe):
             m.d.sync += guard.eq(guard_cycles)
         with m.Elif(guard != 0):

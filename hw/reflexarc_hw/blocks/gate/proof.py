@@ -2,9 +2,9 @@
 
 | assumption | why it is harmless |
 |---|---|
-| `reactions_need_a_trip` | the interlock lets bias, trigger and motor react only while safe, a cycle before and a cycle after too: `interlock_trip`, under the same name |
+| `reactions_need_a_trip` | the interlock lets bias, trigger and motor react only while safe, a cycle before and 4 cycles after too: `interlock_trip`, under the same name |
 | `accesses_are_apart` | what the bus's arbiter does: `fabric` |
-| 16 cycles a sample | the compressed rate's; only how often z steps and how long a frame is left alone depend on it |
+| 56 (`gate_true`) and 16 (`gate`) cycles a sample | the two rates that there are; only how often z steps and how long a frame is left alone depend on it |
 
 Requests, `safe`, reactions, frames, read-back, register accesses and the reset are free in every cycle.
 """
@@ -14,72 +14,95 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from reflexarc.contract.blocks import gate
 from reflexarc.contract.blocks.gate import CODE_MAX, CODE_MIN
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
+from reflexarc_hw.blocks.envelope.envelope import BIAS_CYCLES, XY_CYCLES, Z_CYCLES
 from reflexarc_hw.blocks.gate.gate import Gate
+from reflexarc_hw.blocks.interlock.proof import SAFE_AFTER_REACTION
 from reflexarc_hw.formal import Mutation, Proof
 from reflexarc_hw.lib.bus_proof import APART, accesses_are_apart
-from reflexarc_hw.lib.formats import CODE, OUTPUTS
+from reflexarc_hw.lib.conditions import GATHER_CYCLES
+from reflexarc_hw.lib.formats import CODE, OUTPUTS, POSITION
+from reflexarc_hw.platforms.timing import COMPRESSED, RATES, Rate
 
+BIAS_WAITS, XY_WAITS = BIAS_CYCLES + GATHER_CYCLES + 1, XY_CYCLES + GATHER_CYCLES + 1  # from the envelope's input to the pins
 GATE, MOTOR = "blocks/gate/gate.py", "blocks/gate/motor.py"
-CYCLES_PER_SAMPLE = 16
 RAIL = CODE_MAX << POSITION_FRACTION_BITS
 LEAST_STEP = gate.BLOCK["retract_step"].low
 STEPS = (CODE_MAX - CODE_MIN << POSITION_FRACTION_BITS) // LEAST_STEP  # that bring z from one rail to the other
 GREATEST_BIAS_STEP = gate.BLOCK["bias_step"].high >> 12  # codes
-LEFT_ALONE = 2 * CYCLES_PER_SAMPLE - 1  # cycles after a trip's frame in which no other may begin
+
+
+def know_gate(proof: Proof, path: str) -> None:
+    """State the invariants of z: the next step away is always at hand."""
+    z = proof.part(path).z_driven
+    proof.invariant((proof.part(f"{path}.bank").retract_step >= LEAST_STEP) & (z <= RAIL))
+    # In the first safe cycle of what was asked, later of what is driven, if that stands for a cycle.
+    was_safe = proof.past(proof.part(path).safe, init=1)
+    stands = proof.past(was_safe, init=1) & (z == proof.past(z, init=RAIL))
+    for name, counts in (("away_live", ~was_safe), ("away_safe", stands)):
+        step = proof.inside(f"{path}.{name}")
+        proof.invariant(~counts | (step == RAIL) | ((step >= z + LEAST_STEP) & (step < RAIL)))
 
 
 class GateProof(Proof):
-    name = "gate"
-    depth = CYCLES_PER_SAMPLE + 3
-    cover_depth = 2 * CYCLES_PER_SAMPLE + 8
-    properties = {
-        "reset_is_safe": "After reset z stands at the withdrawn rail, x, y and bias at 0, the beam is blanked, nothing pulses or steps.",
-        "z_never_approaches": "While safe, neither z nor its code ever falls.",
-        "x_and_y_hold": "While safe, x and y do not change.",
-        "beam_is_blanked": "While safe, the beam is blanked.",
-        "pulse_ends": "While safe, no pulse is driven, and pump and blanker do not change.",
-        "bias_floor": "While safe, the bias is the last one outside of a pulse; it goes to 0 on contact, or towards 0 in small steps once z is withdrawn.",
-        "z_steps_away": f"While safe and told to withdraw, z goes {LEAST_STEP} or more away in each {CYCLES_PER_SAMPLE} cycles, or is withdrawn.",
-        "retract_ends": f"Told to withdraw for n * {CYCLES_PER_SAMPLE} cycles, z is n * {LEAST_STEP} or more above the far rail: after n = {STEPS} at the near one.",
-        "first_frame_at_once": "In the cycle in which the first safe codes stand, a frame begins.",
-        "first_frame_is_left_to_end": f"No other frame begins in the {LEFT_ALONE - 1} cycles after it.",
-        "live_drives_what_was_asked": "While live, each code is the rounded request of 2 (z, bias) or 4 (x, y) cycles ago.",
-        "readback_shows": "A read-back that is not what was sent has its verdict 2 cycles later, if enabled.",
-        "motor_needs_withdrawn_z": "The coarse motor steps only while safe, told to and z at the rail; and not more often than it was set to.",
-    }
     assumptions = (APART, "reactions_need_a_trip")
+    depth = 6
     covers = ("READBACK", "withdrawn_after_live", "bias_ramps", "bias_zero", "motor_steps")
-    mutations = (
-        Mutation("reset_is_safe", GATE, '"blank": Out(1, init=1)', '"blank": Out(1)', 2),
-        Mutation("z_never_approaches", GATE, "Mux(stepped > rail, rail, stepped)", "stepped"),
-        Mutation("z_never_approaches", GATE, "self.z_driven.eq(away), away.eq(step_away(away))", "self.z_driven.eq(requested_z)"),
-        Mutation("x_and_y_hold", GATE, "[self.dac.bias.eq(bias_kept), self.blank.eq(1)", "[self.dac.x.eq(request.x), self.dac.bias.eq(bias_kept), self.blank.eq(1)"),
-        Mutation("beam_is_blanked", GATE, "self.blank.eq(1), self.pulse", "self.blank.eq(self.blank_request), self.pulse"),
-        Mutation("pulse_ends", GATE, "self.blank.eq(1), self.pulse_driven.eq(0)", "self.blank.eq(1)"),
-        Mutation("bias_floor", GATE, "with m.If(~request_pulse):", "with m.If(1):"),
-        Mutation("bias_floor", GATE, "withdrawn & beat):", "beat):", 28),
-        Mutation("bias_floor", GATE, "with m.Elif(bias_kept < 0):", "with m.Elif(bias_kept > 0):", 28),
-        Mutation("z_steps_away", GATE, "(beat | ~safe_late) & self.reaction.retract", "(beat | ~safe_late) & self.reaction.retract & self.frame", 24),
-        Mutation("z_steps_away", "blocks/gate/gate.py", "stepped = position + bank.retract_step", "stepped = position + bank.retract_step[4:]", 24),
-        Mutation("retract_ends", GATE, "(beat | ~safe_late) & self.reaction.retract", "~safe_late & self.reaction.retract", 52),
-        Mutation("first_frame_at_once", GATE, "self.dac_load.eq(first_safe | (self.frame & (guard == 0)))", "self.dac_load.eq(self.frame & (guard == 0))"),
-        Mutation("first_frame_is_left_to_end", GATE, "guard.eq(guard_cycles)", "guard.eq(guard_cycles - 1)", 40),
-        Mutation("live_drives_what_was_asked", GATE, "(position >> (POSITION_FRACTION_BITS - 1)) + 1 >> 1", "position >> POSITION_FRACTION_BITS"),
-        Mutation("live_drives_what_was_asked", GATE, "for stage in range(XY_CYCLES - 1)", "for stage in range(XY_CYCLES - 2)"),
-        Mutation("readback_shows", GATE, "Mux(inject, ~self.readback.dac[name], sent[name])).any()", "Mux(inject, ~self.readback.dac[name], sent[name]))[1:].any()"),
-        Mutation("motor_needs_withdrawn_z", GATE, "motor.go.eq(self.safe & self.reaction.retreat & withdrawn)", "motor.go.eq(self.safe & self.reaction.retreat)", 48),
-        Mutation("motor_needs_withdrawn_z", MOTOR, "(self.left != 0) | self.step", "1", 48),
-    )  # fmt: skip
+
+    def __init__(self, rate: Rate) -> None:
+        super().__init__()
+        n = self._cycles_per_sample = rate.cycles_per_sample
+        self.short = rate is COMPRESSED
+        self.name = "gate" if rate is COMPRESSED else f"gate_{rate.name}"
+        self.cover_depth = 2 * n + 8
+        self._left_alone = 2 * n - 1  # cycles after a trip's frame in which no other may begin
+        self.properties = {
+            "reset_is_safe": "After reset z stands at the withdrawn rail, x, y and bias at 0, the beam is blanked, nothing pulses or steps.",
+            "z_never_approaches": "While safe, neither z nor its code ever falls.",
+            "x_and_y_hold": "While safe, x and y do not change.",
+            "beam_is_blanked": "While safe, the beam is blanked.",
+            "pulse_ends": "While safe, no pulse is driven, and pump and blanker do not change.",
+            "bias_floor": "While safe, the bias is the last one outside of a pulse; it goes to 0 on contact, or towards 0 in small steps once z is withdrawn.",
+            "z_steps_away": f"While safe and told to withdraw, z goes {LEAST_STEP} or more away in each {n} cycles, or is withdrawn.",
+            "retract_ends": f"Told to withdraw for n * {n} cycles, z is n * {LEAST_STEP} or more above the far rail: after n = {STEPS} at the near one.",
+            "first_frame_at_once": "In the cycle in which the first safe codes stand, a frame begins.",
+            "first_frame_is_left_to_end": f"No other frame begins in the {self._left_alone - 1} cycles after it.",
+            "live_drives_what_was_asked": f"While live, each code is the rounded request of {Z_CYCLES + 1} (z), {BIAS_WAITS + 1} (bias) or {XY_WAITS} (x, y) cycles ago.",
+            "readback_shows": "A read-back that is not what was sent has its verdict 2 cycles later, if enabled.",
+            "motor_needs_withdrawn_z": "The coarse motor steps only while safe, told to and z at the rail; and not more often than it was set to.",
+        }
+        self.mutations = (
+            Mutation("reset_is_safe", GATE, '"blank": Out(1, init=1)', '"blank": Out(1)', 2),
+            Mutation("z_never_approaches", GATE, "Mux(stepped > rail, rail, stepped)", "stepped"),
+            Mutation("z_never_approaches", GATE, "self.z_driven.eq(away)", "self.z_driven.eq(requested_z)"),
+            Mutation("x_and_y_hold", GATE, "[self.blank.eq(1), self.pulse_driven.eq(0)]", "[self.blank.eq(1), self.pulse_driven.eq(0), self.dac.x.eq(request.x)]"),
+            Mutation("beam_is_blanked", GATE, "self.blank.eq(1), self.pulse", "self.blank.eq(self.blank_request), self.pulse"),
+            Mutation("pulse_ends", GATE, "self.blank.eq(1), self.pulse_driven.eq(0)", "self.blank.eq(1)"),
+            Mutation("bias_floor", GATE, "with m.If(~self.pulse_driven):", "with m.If(1):"),
+            Mutation("bias_floor", GATE, "& ramping.all() & withdrawn)", "& ramping.all())", n + 12),
+            Mutation("bias_floor", GATE, "bias_next.eq(Mux(self.dac.bias < 0, bias_upper, bias_lower))", "bias_next.eq(Mux(self.dac.bias < 0, bias_lower, bias_upper))", n + 12),
+            Mutation("z_steps_away", GATE, "(beat | ~safe_late) & self.reaction.retract", "(beat | ~safe_late) & self.reaction.retract & self.frame", n + 8),
+            Mutation("z_steps_away", "blocks/gate/gate.py", "stepped = position + bank.retract_step", "stepped = position + bank.retract_step[4:]", n + 8),
+            Mutation("retract_ends", GATE, "(beat | ~safe_late) & self.reaction.retract", "~safe_late & self.reaction.retract", 3 * n + 4),
+            Mutation("first_frame_at_once", GATE, "self.dac_load.eq(first_safe | (self.frame & (guard == 0)))", "self.dac_load.eq(self.frame & (guard == 0))"),
+            Mutation("first_frame_is_left_to_end", GATE, "guard.eq(guard_cycles)", "guard.eq(guard_cycles - 1)", 2 * n + 8),
+            Mutation("live_drives_what_was_asked", GATE, "(position >> (POSITION_FRACTION_BITS - 1)) + 1 >> 1", "position >> POSITION_FRACTION_BITS"),
+            Mutation("live_drives_what_was_asked", GATE, "for stage in range(XY_CYCLES + GATHER_CYCLES - 1)", "for stage in range(XY_CYCLES + GATHER_CYCLES - 2)"),
+            Mutation("readback_shows", GATE, "Mux(inject, ~self.readback.dac[name], sent[name])).any()", "Mux(inject, ~self.readback.dac[name], sent[name]))[1:].any()"),
+            Mutation("motor_needs_withdrawn_z", GATE, "motor.go.eq(safe_late & self.reaction.retreat & withdrawn)", "motor.go.eq(safe_late & self.reaction.retreat)", 3 * n),
+            Mutation("motor_needs_withdrawn_z", MOTOR, "(self.left != 0) | self.step", "1", 3 * n),
+        )  # fmt: skip
 
     def describe(self, m: Module) -> None:
-        dut = self.add("gate", Gate(CYCLES_PER_SAMPLE))
+        n, left_alone = self._cycles_per_sample, self._left_alone
+        dut = self.add("gate", Gate(n))
         accesses_are_apart(self, dut.bus)
         bank = self.part("gate.bank")
         reaction = dut.reaction
         others = Cat(reaction.bias_ramp, reaction.bias_zero, reaction.trigger, reaction.retreat).any()
         was_safe = self.past(dut.safe, init=1)
         self.assume("reactions_need_a_trip", ~others | (dut.safe & was_safe))
-        self.assume("reactions_need_a_trip", ~self.past(others) | dut.safe)
+        for cycles in range(1, SAFE_AFTER_REACTION + 1):
+            self.assume("reactions_need_a_trip", ~self.past(others, cycles) | dut.safe)
 
         first = Signal(init=1)
         m.d.sync += first.eq(0)
@@ -89,9 +112,7 @@ class GateProof(Proof):
 
         z_before = self.past(dut.z_driven, init=RAIL)
         self.holds("z_never_approaches", ~was_safe | ((dut.z_driven >= z_before) & (dut.dac.z >= self.past(dut.dac.z, init=CODE_MAX))))
-        away = self.inside("gate.away")
-        self.invariant((bank.retract_step >= LEAST_STEP) & (dut.z_driven <= RAIL))
-        self.invariant((away == RAIL) | ((away >= dut.z_driven + LEAST_STEP) & (away < RAIL)))
+        know_gate(self, "gate")
         self.holds("x_and_y_hold", ~was_safe | ((dut.dac.x == self.past(dut.dac.x)) & (dut.dac.y == self.past(dut.dac.y))))
         self.holds("beam_is_blanked", ~was_safe | dut.blank)
         self.holds("pulse_ends", ~was_safe | (~dut.pulse_driven & (dut.pump == self.past(dut.pump))))
@@ -102,46 +123,64 @@ class GateProof(Proof):
         before, bias = self.past(plain), dut.dac.bias
         change = Signal(signed(CODE.width + 1))
         m.d.comb += change.eq(bias - before)
-        at_once = self.past(reaction.bias_zero, 2) & (bias == 0)
+
+        def recently(told: Value) -> Value:
+            return Cat(self.past(told, cycles) for cycles in range(1, SAFE_AFTER_REACTION + 1)).any()
+
+        at_once = recently(reaction.bias_zero) & (bias == 0)
         towards = Mux(before < 0, (change > 0) & (bias <= 0), (change < 0) & (bias >= 0))
         small = (change <= GREATEST_BIAS_STEP + 1) & (change >= -GREATEST_BIAS_STEP - 1)
-        ramps = self.past(reaction.bias_ramp & (dut.z_driven == RAIL), 2) & towards & small
+        ramps = recently(reaction.bias_ramp & (dut.z_driven == RAIL)) & towards & small
         self.holds("bias_floor", ~was_safe | (change == 0) | at_once | ramps)
-        moving = self.past(reaction.bias_zero | reaction.bias_ramp)
-        bias_kept = self.inside("gate.bias_kept")
-        self.invariant((bias_kept == plain) | moving)
-        self.invariant(~was_safe | (bias == self.past(bias_kept)))
+        self.invariant(self.inside("gate.bias_kept") == kept)
 
-        whole = self.lasted(dut.safe & reaction.retract, CYCLES_PER_SAMPLE)
-        z_then = self.past(dut.z_driven, CYCLES_PER_SAMPLE, init=RAIL)
-        self.holds("z_steps_away", ~whole | (dut.z_driven >= z_then + LEAST_STEP) | (dut.z_driven == RAIL))
+        # `period` cycles ago, or not yet since reset, z stepped if it was told to. A window of n cycles begins wherever `mark`, an input, says.
+        told, period = dut.safe & reaction.retract, self.inside("gate.period")
+        self.invariant((period < n) & (self.inside("gate.last") == (period == n - 1)))
+        period = Mux(self.inside("gate.first_safe"), 0, period)
+        mark, z_then, whole = Signal(), Signal(POSITION), Signal(range(n + 1))
+        with m.If(~told):
+            m.d.sync += whole.eq(0)
+        with m.Elif((whole == 0) | (whole == n)):
+            m.d.sync += [whole.eq(mark), z_then.eq(dut.z_driven)]
+        with m.Else():
+            m.d.sync += whole.eq(whole + 1)
+        stepped = dut.z_driven >= z_then + LEAST_STEP
+        self.holds("z_steps_away", (whole != n) | stepped | (dut.z_driven == RAIL))
+        self.invariant(whole <= n)
+        self.invariant((whole == 0) | (dut.z_driven >= z_then))
+        self.invariant((whole <= period) | stepped | (dut.z_driven == RAIL))
 
-        # Steps that must have been made by now, if each of N cycles brings one, from the rail next to the sample.
-        told = dut.safe & reaction.retract
-        cycle, steps = Signal(range(CYCLES_PER_SAMPLE)), Signal(range(STEPS + 1))
-        ends = cycle == CYCLES_PER_SAMPLE - 1
+        # Steps that must have been made by now, if each of n cycles brings one, from the rail next to the sample.
+        cycle, steps = Signal(range(n)), Signal(range(STEPS + 1))
+        ends = cycle == n - 1
         m.d.sync += [
             cycle.eq(Mux(told & ~ends, cycle + 1, 0)),
             steps.eq(Mux(told, Mux(ends & (steps != STEPS), steps + 1, steps), 0)),
         ]
-        self.invariant(cycle < CYCLES_PER_SAMPLE)
-        self.invariant(steps <= STEPS)
+        made = steps + (cycle > period)
+        self.invariant((cycle < n) & (steps <= STEPS))
+        self.invariant((dut.z_driven >= (CODE_MIN << POSITION_FRACTION_BITS) + made * LEAST_STEP) | (dut.z_driven == RAIL))
         self.holds("retract_ends", dut.z_driven >= (CODE_MIN << POSITION_FRACTION_BITS) + steps * LEAST_STEP)
         self.holds("retract_ends", (steps != STEPS) | (dut.z_driven == RAIL))
 
         first_codes = self.past(dut.safe & ~was_safe)
         self.holds("first_frame_at_once", ~first_codes | dut.dac_load)
-        since = Signal(range(LEFT_ALONE + 1), init=LEFT_ALONE)  # cycles since that frame
-        m.d.sync += since.eq(Mux(first_codes, 1, Mux(since == LEFT_ALONE, since, since + 1)))
-        self.holds("first_frame_is_left_to_end", ~dut.dac_load | first_codes | (since == LEFT_ALONE))
-        self.invariant(self.inside("gate.guard") == LEFT_ALONE - since)
+        since = Signal(range(left_alone + 1), init=left_alone)  # cycles since that frame
+        m.d.sync += since.eq(Mux(first_codes, 1, Mux(since == left_alone, since, since + 1)))
+        self.holds("first_frame_is_left_to_end", ~dut.dac_load | first_codes | (since == left_alone))
+        self.invariant(self.inside("gate.guard") == left_alone - since)
 
         def rounded(position: Value) -> Value:
             code = (position + (1 << (POSITION_FRACTION_BITS - 1))) >> POSITION_FRACTION_BITS
             return Mux(code > CODE_MAX, CODE_MAX, code)
 
-        asked = {"x": self.past(rounded(dut.x), 4), "y": self.past(rounded(dut.y), 4), "z": self.past(rounded(dut.z), 2, init=CODE_MAX)}
-        asked["bias"] = self.past(Mux(dut.pulse, dut.pulse_bias, bank.bias), 2)
+        asked = {
+            "x": self.past(rounded(dut.x), XY_WAITS),
+            "y": self.past(rounded(dut.y), XY_WAITS),
+            "z": self.past(rounded(dut.z), Z_CYCLES + 1, init=CODE_MAX),
+        }
+        asked["bias"] = self.past(Mux(dut.pulse, dut.pulse_bias, bank.bias), BIAS_WAITS + 1)
         for name, code in asked.items():
             self.holds("live_drives_what_was_asked", was_safe | (dut.dac[name] == code))
 
@@ -175,4 +214,4 @@ class GateProof(Proof):
         self.reaches("motor_steps", dut.motor_step)
 
 
-PROOFS = [GateProof()]
+PROOFS = [GateProof(rate) for rate in RATES.values()]

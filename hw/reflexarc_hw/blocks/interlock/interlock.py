@@ -1,6 +1,6 @@
 """The interlock: gathers every condition's verdict, decides, and tells the gate."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,7 +22,7 @@ from reflexarc.contract.blocks.interlock import (
 from reflexarc_hw.blocks.interlock.lifecycle import CAUSES, Lifecycle
 from reflexarc_hw.blocks.interlock.lines import Heartbeat, Lines
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
-from reflexarc_hw.lib.conditions import ConditionSignature
+from reflexarc_hw.lib.conditions import LATCH_CYCLES, ConditionSignature
 from reflexarc_hw.lib.formats import TIME
 
 # What the gate does after a trip beside its floor (no approach, hold x and y, blank); from the cycle after the gate is safe.
@@ -31,6 +31,14 @@ REACTION = data.StructLayout({"retract": 1, "bias_ramp": 1, "bias_zero": 1, "tri
 # Who judges what, in the order of the bits; the rest is judged here.
 JUDGES = {"signals": SIGNAL_CAUSES, "envelope": ENVELOPE_CAUSES, "dose": DOSE_CAUSES, "gate": GATE_CAUSES}
 GUARDED = ("signals", "envelope", "dose", "gate")  # blocks with locked registers, beside this one
+
+# What has no cycle to lose from its verdict to the gate: the raw samples' two cycles, z, which the gate drives in the cycle after, and the
+# external lines. The rest is gathered in one more: the gate holds x, y and the bias back for as long.
+SHORT = sum(
+    1 << cause
+    for cause in (*SIGNAL_CAUSES[:6], Cause.Z_HIGH, Cause.Z_LOW, Cause.Z_VELOCITY, Cause.ESTOP, Cause.READY, Cause.GAIN)
+)
+SHORT_BITS = {"signals": 2, "envelope": 1}
 
 ALWAYS = sum(1 << cause for cause in Cause if cause not in MASKABLE)
 
@@ -48,7 +56,8 @@ def present(straps: Strap) -> int:
 class Interlock(wiring.Component):
     """Verdicts in, ``safe`` out.
 
-    Cycle 0: a sample is valid. Cycle 1: its verdict stands in a register; ``safe`` is high. Cycle 2: the gate's outputs are safe.
+    Cycle 0: a sample is valid. Cycle 1: its verdict stands in a register; ``safe`` is high. Cycle 2: the gate's outputs are safe. So for what
+    is in SHORT; other verdicts are gathered for one cycle more.
     Nothing but armed-and-no-verdict makes ``safe`` low, so reset, an unconfigured core and a lost configuration are safe. ``live`` is
     its opposite, registered: for the blocks that ask the gate, which need not know in the same cycle.
     """
@@ -59,7 +68,7 @@ class Interlock(wiring.Component):
         super().__init__(
             {
                 "bus": In(BankSignature()),
-                **{f"{name}_conditions": Out(ConditionSignature(len(causes))) for name, causes in JUDGES.items()},
+                **{f"{name}_conditions": Out(ConditionSignature(len(JUDGES[name]), SHORT_BITS.get(name, 0))) for name in JUDGES},
                 **{f"{name}_guard": Out(GuardSignature()) for name in GUARDED},
                 "sample_lost": In(1),
                 "tick": In(1),
@@ -99,12 +108,10 @@ class Interlock(wiring.Component):
 
         # Parity of all locked registers, once a sample.
         guards = [bank.guard, *(getattr(self, f"{name}_guard") for name in GUARDED)]
+        check, spoil = Signal(), Signal()
+        m.d.sync += [check.eq(self.tick | inject[Cause.PARITY]), spoil.eq(inject[Cause.PARITY])]
         for guard in guards:
-            m.d.comb += [
-                guard.lock.eq(lifecycle.locked),
-                guard.check.eq(self.tick | inject[Cause.PARITY]),
-                guard.inject.eq(inject[Cause.PARITY]),
-            ]
+            m.d.comb += [guard.lock.eq(lifecycle.locked), guard.check.eq(check), guard.inject.eq(spoil)]
 
         # Verdicts that are made here: registers.
         for cause, heart, beat, timeout in (
@@ -135,7 +142,8 @@ class Interlock(wiring.Component):
         first = OWN_CAUSES[0]
         forced = inject[first:] & sum(1 << (cause - first) for cause in OWN_CAUSES if cause not in before)
         own = Signal(len(OWN_CAUSES), init=1 << (Cause.ESTOP - first))
-        m.d.sync += own.eq((Cat(violated[cause] for cause in OWN_CAUSES) | forced) & enable[first:])
+        own_now = (Cat(violated[cause] for cause in OWN_CAUSES) | forced) & enable[first:]
+        m.d.sync += own.eq(own_now)
 
         verdicts = []
         for name, causes in JUDGES.items():
@@ -148,44 +156,56 @@ class Interlock(wiring.Component):
                 port.cause.eq(lifecycle.first_cause),
             ]
             verdicts.append(port.verdict)
-        verdict = Signal(CAUSES)
+        # The short path is four bits: the converters', that of z, and the sum of all others, which are gathered in one register more.
+        given, gathered, verdict = Signal(CAUSES), Signal(CAUSES), Signal(CAUSES)
+        others = Signal(init=1)  # a line says so, or any verdict that is gathered
+        lines_now = Cat(own_now[cause - first] for cause in OWN_CAUSES if SHORT >> cause & 1)
+        m.d.sync += [gathered.eq(given & ~SHORT), others.eq((given & ~SHORT).any() | lines_now.any())]
+        short = Cat(getattr(self, f"{name}_conditions").short for name in SHORT_BITS)
         m.d.comb += [
-            verdict.eq(Cat(*verdicts, own)),
+            given.eq(Cat(*verdicts, own)),
+            verdict.eq((given & SHORT) | gathered),
             lifecycle.verdict.eq(verdict),
+            lifecycle.violated.eq(short.any() | others),
             lifecycle.tested.eq(enable),
             lifecycle.commissioned.eq((bank.commissioned[:3] == int(self._straps & STRAPS_COMMISSIONED)) & (bank.commissioned[3:] != 0)),
             lifecycle.flags_set.eq(bank.trip_flags.any()),
             lifecycle.command.eq(bank.command),
             lifecycle.command_valid.eq(bank.command_strobe),
-            lifecycle.tick.eq(self.tick),
+            lifecycle.tick.eq(check),
             self.safe.eq(lifecycle.safe),
             self.state.eq(lifecycle.state),
         ]
         m.d.sync += self.live.eq(~lifecycle.safe)
 
-        # What was measured against what: kept by the judge in the cycle of ``latch``, gathered one cycle later.
-        gather = Signal()
+        # What was measured against what: kept by the judge in the cycle of ``latch``, here two cycles later.
+        gather = Signal(2)
         trip_time = Signal(TIME)
         trip_value, trip_limit = Signal(32), Signal(32)
-        m.d.sync += gather.eq(lifecycle.latch)
+        m.d.sync += gather.eq(Cat(lifecycle.latch, gather))
         ports = [getattr(self, f"{name}_conditions") for name in JUDGES]
         # The lines as the verdict that is being recorded saw them.
         seen = Cat(lines.ready_seen, lines.gain_seen)
-        seen_late, seen_later = Signal.like(seen), Signal.like(seen)
-        m.d.sync += [seen_late.eq(seen), seen_later.eq(seen_late)]
-        with m.If(lifecycle.latch):  # the cycle in which the gate is safe
-            m.d.sync += [trip_time.eq(self.time), trip_value.eq(0), trip_limit.eq(0)]
+        seen_then: Value = seen
+        for stage in range(LATCH_CYCLES + 1):
+            late = Signal(len(seen), name=f"seen_{stage + 1}")
+            m.d.sync += late.eq(seen_then)
+            seen_then = late
+        with m.If(lifecycle.caught):
+            m.d.sync += trip_time.eq(self.time)
+        with m.If(lifecycle.latch):
+            m.d.sync += [trip_value.eq(0), trip_limit.eq(0)]
             with m.Switch(lifecycle.first_cause):
                 for cause, value, limit in (
-                    (Cause.HEARTBEAT, heartbeat.age_late, bank.heartbeat_timeout),
-                    (Cause.CPU_HEARTBEAT, cpu_heartbeat.age_late, bank.cpu_heartbeat_timeout),
-                    (Cause.READY, seen_later[:2], bank.ready_required),
-                    (Cause.GAIN, seen_later[2:], bank.gain_expected),
+                    (Cause.HEARTBEAT, heartbeat.age_when_old, bank.heartbeat_timeout),
+                    (Cause.CPU_HEARTBEAT, cpu_heartbeat.age_when_old, bank.cpu_heartbeat_timeout),
+                    (Cause.READY, seen_then[:2], bank.ready_required),
+                    (Cause.GAIN, seen_then[2:], bank.gain_expected),
                     (Cause.EVENT, bank.event_class, bank.event_class),
                 ):
                     with m.Case(cause):
                         m.d.sync += [trip_value.eq(value), trip_limit.eq(limit)]
-        with m.If(gather):
+        with m.If(gather[1]):
             value, limit = trip_value, trip_limit
             for port in ports:
                 value, limit = value | port.value, limit | port.limit
@@ -196,7 +216,7 @@ class Interlock(wiring.Component):
         causes = lifecycle.causes
         touching = Signal()  # contact at the trip
         was_tripped = Signal()
-        with m.If(lifecycle.latch):
+        with m.If(lifecycle.caught):
             m.d.sync += touching.eq(self.contact)
         with m.Elif(~tripped):
             m.d.sync += touching.eq(0)
@@ -213,7 +233,7 @@ class Interlock(wiring.Component):
             ]
 
         m.d.comb += [
-            bank.trip_flags_set.eq(Mux(lifecycle.tripping | tripped, verdict, 0)),
+            bank.trip_flags_set.eq(Mux(lifecycle.armed | lifecycle.caught | tripped, verdict, 0)),
             bank.state.eq(lifecycle.state),
             bank.live.eq(verdict),
             bank.first_cause.eq(lifecycle.first_cause),

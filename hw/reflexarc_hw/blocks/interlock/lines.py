@@ -16,15 +16,17 @@ class Heartbeat(wiring.Component):
     timeout: In(AGE_BITS)
     inject: In(1)
     age: Out(AGE_BITS)
-    age_late: Out(AGE_BITS)  # two cycles ago: what the verdict that is being recorded saw
+    age_when_old: Out(AGE_BITS)  # in the first cycle in which it was
     old: Out(1)
 
     def elaborate(self, platform):
         m = Module()
-        one_late = Signal(AGE_BITS)
-        m.d.sync += [one_late.eq(self.age), self.age_late.eq(one_late)]
         seen = Mux(self.inject, 1 << AGE_BITS, self.age)
         m.d.comb += self.old.eq((seen >= self.timeout) & ~(self.beat & ~self.inject))
+        was_old = Signal()
+        m.d.sync += was_old.eq(self.old)
+        with m.If(self.old & ~was_old):
+            m.d.sync += self.age_when_old.eq(self.age)
         with m.If(self.beat):
             m.d.sync += self.age.eq(0)
         with m.Elif(~self.age.all()):

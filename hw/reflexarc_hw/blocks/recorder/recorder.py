@@ -33,7 +33,8 @@ LONG_ENTRY = data.StructLayout({"entry": ENTRY, "current_low": CODE, "current_hi
 class TriggeredRing(wiring.Component):
     """A ring of entries; from ``tripped`` on ``post_trigger`` more are written, then none until ``release`` without ``tripped``.
 
-    Index 0 is the oldest entry; ``read`` follows ``index`` after 3 cycles of ``reading``.
+    Index 0 is the oldest entry; ``read`` follows ``index`` after 3 cycles of ``reading``. Before the ring is frozen its entries move on,
+    and the one that is being written reads as anything.
     """
 
     def __init__(self, layout: data.Layout, depth: int, post_trigger: int) -> None:
@@ -131,8 +132,11 @@ class Recorder(wiring.Component):
                 entry.monitor.eq(self.samples[MONITOR].code),
                 entry.dac.eq(self.dac),
                 entry.flags.eq(flags),
-                low.eq(Mux(fresh | (current < low), current, low)),
-                high.eq(Mux(fresh | (current > high), current, high)),
+            ]
+        with m.If(valid):
+            m.d.sync += [
+                low.eq(Mux(fresh | (entry.current < low), entry.current, low)),
+                high.eq(Mux(fresh | (entry.current > high), entry.current, high)),
                 fresh.eq(0),
                 counted.eq(counted + 1),
             ]

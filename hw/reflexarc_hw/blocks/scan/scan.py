@@ -55,8 +55,8 @@ class Scan(wiring.Component):
         sample = Signal(24)  # counts within a pixel or a rest
         frames = Signal(32)
         count = Signal()  # this tick moves the raster on
-        stop = Signal()
-        m.d.comb += stop.eq((bank.command_strobe & (bank.command == ScanCommand.STOP)) | ~self.live)
+        stop = Signal(init=1)
+        m.d.sync += stop.eq((bank.command_strobe & (bank.command == ScanCommand.STOP)) | ~self.live)
         m.d.comb += count.eq(self.tick & ~self.pause & ~stop)
 
         # Comparisons and the next line's start are registered and made anew each fourth cycle: all that they look at is stable for the 15
@@ -83,7 +83,7 @@ class Scan(wiring.Component):
                 next_y.eq(start_y + Cat(Const(0, EXTRA), bank.line_y).as_signed()),
             ]
 
-        # MOVE: per axis the remaining way, limited to move_step; known 4 cycles after a tick. It stands before the command comes, and sleeps
+        # MOVE: per axis the remaining way, limited to move_step; known 5 cycles after a tick. It stands before the command comes, and sleeps
         # during a raster.
         moves = []
         may_move = Signal()
@@ -92,9 +92,16 @@ class Scan(wiring.Component):
             way = Signal(signed(len(position) + 1))
             move = Signal(ACCUMULATOR)
             limit = Cat(bank.move_step, Const(0, 1)).as_signed()
+            way_late, back, above, below = Signal.like(way), Signal(ACCUMULATOR), Signal(), Signal()
             with m.If(may_move):
-                m.d.sync += way.eq(Cat(Const(0, EXTRA), target).as_signed() - position)
-                m.d.sync += move.eq(Mux(way > limit, limit, Mux(way < -limit, -limit, way)))
+                m.d.sync += [
+                    way.eq(Cat(Const(0, EXTRA), target).as_signed() - position),
+                    way_late.eq(way),
+                    above.eq(way > limit),
+                    below.eq(way + limit < 0),
+                    back.eq(-limit),
+                    move.eq(Mux(above, limit, Mux(below, back, way_late))),
+                ]
             moves.append(move)
         arrived = Signal()
         m.d.sync += arrived.eq((moves[0] == 0) & (moves[1] == 0))

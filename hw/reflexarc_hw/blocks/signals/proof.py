@@ -3,14 +3,14 @@
 | assumption | why it is harmless |
 |---|---|
 | `accesses_are_apart` | what the bus's arbiter does: `fabric` |
-| the slew is that of a sample at least 9 cycles after the one before, said in the property | samples are at least 16 cycles apart, `CYCLES_PER_SAMPLE_MIN` |
-| a limit was written 6 cycles ago or earlier, said in the properties | limits in force follow the registers by so many; hard ones are locked long before anything is live |
+| `samples_are_apart` | 9 cycles at least from one sample of a converter to its next: rates have 16 or more (`CYCLES_PER_SAMPLE_MIN`) |
+| a limit was written, or a pulse was over, 12 cycles ago or earlier, said in the properties | limits in force follow the registers by so many; hard ones are locked long before anything is live |
 | the energy of the oscillation is taken as it is | that it is the energy is tested against a model; here, that it is judged |
 
 Samples, pulse, error, enables, register accesses and the reset are free in every cycle. The properties speak of cycles without injection.
 """
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
 from reflexarc.contract.blocks.interlock import SIGNAL_CAUSES, Cause
 from reflexarc.contract.blocks.signals import CODE_MAX, CODE_MIN, CURRENT, MONITOR
@@ -20,19 +20,27 @@ from reflexarc_hw.lib.bus_proof import APART, accesses_are_apart
 from reflexarc_hw.lib.formats import CODE
 
 SIGNALS = "blocks/signals/signals.py"
-IN_FORCE = 6  # cycles from a register to the limits in force, the slew's bounds included
-APART_SAMPLES = 9
+IN_FORCE = 12  # cycles from a register, or from the end of a pulse, to the limits in force, the slew's bounds included
+SAMPLES_APART, APART_SAMPLES = "samples_are_apart", 9
+REPEATED, RINGING = 6, 5  # cycles for which a converter has repeated itself, or the energy is above its limit, at most, before the verdict
 CHANNELS = {CURRENT: "current", MONITOR: "monitor"}
+
+
+def samples_are_apart(proof: Proof, samples) -> None:
+    for channel in CHANNELS:
+        valid = samples[channel].valid
+        proof.assume(SAMPLES_APART, ~valid | ~Cat(proof.past(valid, cycles) for cycles in range(1, APART_SAMPLES)).any())
 
 
 class _SignalsProof(Proof):
     """What they share."""
 
-    assumptions = (APART,)
+    assumptions = (APART, SAMPLES_APART)
 
     def block(self) -> Signals:
         dut = self.add("signals", Signals(monitor=True))
         accesses_are_apart(self, dut.bus)
+        samples_are_apart(self, dut.samples)
         self.bank = self.part("signals.bank")
         self.ports = dut.conditions
         self.quiet = ~dut.conditions.inject.any()
@@ -69,7 +77,7 @@ class WindowProof(_SignalsProof):
     """Windows, saturation, contact."""
 
     name = "signals_windows"
-    depth = 9
+    depth = IN_FORCE + 3
     cover_depth = 12
     properties = {
         "hard_window_trips": "Outside of a pulse, a sample beyond a hard limit has its verdict in the next cycle, whatever the soft limits are.",
@@ -133,7 +141,7 @@ class WindowProof(_SignalsProof):
 class SlewProof(_SignalsProof):
     """Changes from one sample to the next, of one converter."""
 
-    depth = 8
+    depth = IN_FORCE + 2
     cover_depth = 20
     _statements = {
         "hard": "Outside of a pulse, a change beyond the hard limit has its verdict in the next cycle, whatever the soft limit is.",
@@ -146,6 +154,7 @@ class SlewProof(_SignalsProof):
         self._channel, self._kind = channel, kind
         self._signal = CHANNELS[channel]
         self.name = f"signals_slew_{self._signal}_{kind}"
+        self.short = (channel, kind) == (CURRENT, "hard")
         self.covers = (f"{self._signal}_slew".upper(),) if kind == "hard" else ()
         self._property = f"{kind}_slew_trips"
         self.properties = {self._property: self._statements[kind]}
@@ -200,35 +209,37 @@ class StuckProof(_SignalsProof):
     """Converters that repeat themselves."""
 
     name = "signals_stuck"
-    depth = 8
+    depth = IN_FORCE + 2
     cover_depth = 16
     properties = {
-        "stuck_trips": "As many equal samples in a row as are set have their verdict within 6 cycles.",
+        "stuck_trips": f"As many equal samples in a row as are set have their verdict {REPEATED + 1} cycles after the last of them, if they stand for so long.",
     }
     covers = ("STUCK",)
     mutations = (
-        Mutation("stuck_trips", SIGNALS, "seen + 1 >= bank.stuck_samples", "seen >= bank.stuck_samples", 20),
+        Mutation("stuck_trips", SIGNALS, "seen >= bank.stuck_samples", "seen > bank.stuck_samples", 40),
     )  # fmt: skip
 
     def describe(self, m: Module) -> None:
         dut = self.block()
         for channel in CHANNELS:
             sample, last = dut.samples[channel], self.last(m, dut, channel)
-            equal = Signal(25, init=1, name=f"equal_{channel}")  # samples in a row
+            equal = Signal(24, name=f"equal_{channel}")  # samples in a row
             with m.If(sample.valid):
-                m.d.sync += equal.eq(Mux(sample.code != last, 1, Mux(equal == 1 << 24, equal, equal + 1)))
-            self.invariant(self.inside(f"signals.run_{channel}") + 1 == equal)
+                m.d.sync += equal.eq(Mux((sample.code != last) | (equal == 0), 1, Mux(equal.all(), equal, equal + 1)))
+            self.invariant(self.inside(f"signals.run_{channel}") == self.past(equal))
             is_stuck = (equal >= self.bank.stuck_samples) & self.enabled(Cause.STUCK)
-            self.holds("stuck_trips", ~self.lasted(is_stuck, 5) | self.verdict(Cause.STUCK))
+            self.holds(
+                "stuck_trips", ~(self.lasted(is_stuck, REPEATED) & self.settled(self.bank.stuck_samples)) | self.verdict(Cause.STUCK)
+            )
 
 
 class OscillationProof(_SignalsProof):
     """Apart from the rest, for the square in the energy is work for the solver."""
 
     name = "signals_oscillation"
-    depth = 6
+    depth = IN_FORCE + 2
     cover_depth = 16
-    properties = {"oscillation_trips": "An energy above its limit has its verdict within 5 cycles."}
+    properties = {"oscillation_trips": f"An energy that is above its limit for {RINGING} cycles has its verdict then."}
     covers = (Cause.OSCILLATION.name,)
     mutations = (
         Mutation("oscillation_trips", SIGNALS, "with m.If((beat == 0) | inject[Cause.OSCILLATION]):", "with m.If(((beat == 0) & self.pulse) | inject[Cause.OSCILLATION]):", 24),
@@ -237,7 +248,10 @@ class OscillationProof(_SignalsProof):
     def describe(self, m: Module) -> None:
         self.block()
         swings = (self.bank.oscillation > self.bank.oscillation_limit) & self.enabled(Cause.OSCILLATION)
-        self.holds("oscillation_trips", ~self.lasted(swings, 5) | self.verdict(Cause.OSCILLATION))
+        self.holds(
+            "oscillation_trips",
+            ~(self.lasted(swings, RINGING) & self.settled(self.bank.oscillation_limit)) | self.verdict(Cause.OSCILLATION),
+        )
 
 
 SLEWS = [SlewProof(CURRENT, kind) for kind in ("hard", "soft", "pulse")] + [SlewProof(MONITOR, kind) for kind in ("hard", "soft")]

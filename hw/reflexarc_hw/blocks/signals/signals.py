@@ -9,20 +9,19 @@ from reflexarc.contract.blocks.interlock import SIGNAL_CAUSES, Cause
 from reflexarc.contract.blocks.signals import CODE_MAX, CODE_MIN, CURRENT, MONITOR
 from reflexarc_hw.blocks.signals.oscillation import ERROR, Oscillation
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
-from reflexarc_hw.lib.conditions import ConditionSignature, measured, tighter
+from reflexarc_hw.lib.conditions import LATCH_CYCLES, ConditionSignature, measured, tighter
 from reflexarc_hw.lib.formats import CODE, SAMPLES
 
-OPERAND = signed(23)  # what a comparison sees: a code, or with injection a value that no limit reaches
-BEYOND = (1 << 22) - 1
 BOUND = signed(22)  # a code and a change of up to 2**20 either way
-REFRESH_CYCLES = 4  # a changed limit counts after at most so many, the slew's one cycle later, and a change of `pulse` one more
+BEYOND = (1 << 21) - 1
+REFRESH_CYCLES = 9  # a changed limit counts after at most so many, a change of `pulse` one later
 
 
 class Signals(wiring.Component):
     """Judges each raw sample in the cycle in which it is valid: window, slew and saturation stand in ``conditions.verdict`` one cycle
-    later, a repeated code 2 to 5. A verdict holds until the next sample.
+    later, a repeated code 4 to 7. A verdict holds until the next sample.
 
-    The limits in force are registers, made anew each ``REFRESH_CYCLES``: the tighter of hard and soft, or the pulse's while ``pulse`` is
+    The limits in force are registers, made anew within ``REFRESH_CYCLES``: the tighter of hard and soft, or the pulse's while ``pulse`` is
     high and for at most ``pulse_samples_max`` samples. The pulse's stand alone; soft limits do not count during a pulse. Samples are at
     least 9 cycles apart, so that the bounds of the slew, last sample plus and minus the limit, are there in time.
 
@@ -35,7 +34,7 @@ class Signals(wiring.Component):
             {
                 "bus": In(BankSignature()),
                 "guard": In(GuardSignature()),
-                "conditions": In(ConditionSignature(len(SIGNAL_CAUSES))),
+                "conditions": In(ConditionSignature(len(SIGNAL_CAUSES), short=2)),  # a bit a converter
                 "samples": In(SAMPLES),
                 "pulse": In(1),  # a pulse or its settling is under way
                 "error": In(ERROR),  # of the feedback, Q6.12
@@ -96,19 +95,25 @@ class Signals(wiring.Component):
             code = Mux(inject[Cause.SATURATED], CODE_MAX, sample.code)
             with m.If(sample.valid | inject[Cause.SATURATED]):
                 m.d.sync += saturated[index].eq(((code == CODE_MAX) | (code == CODE_MIN)) & enable[Cause.SATURATED])
-            run = Signal(24, name=f"run_{index}")  # samples before the last one that were equal to it
+            run = Signal(24, name=f"run_{index}")  # equal samples, the last one among them
+            same, judged = Signal(name=f"same_{index}"), Signal(name=f"judged_{index}")
+            m.d.sync += judged.eq(sample.valid)
             with m.If(sample.valid):
-                with m.If(sample.code != channel["last"]):
-                    m.d.sync += run.eq(0)
+                m.d.sync += same.eq((sample.code == channel["last"]) & (run != 0))
+            with m.If(judged):
+                with m.If(~same):
+                    m.d.sync += run.eq(1)
                 with m.Elif(~run.all()):
                     m.d.sync += run.eq(run + 1)
+            seen = Signal(24, name=f"seen_{index}")
             with m.If((beat == 0) | inject[Cause.STUCK]):
-                seen = Mux(inject[Cause.STUCK], (1 << 24) - 1, run)
-                m.d.sync += stuck[index].eq((seen + 1 >= bank.stuck_samples) & enable[Cause.STUCK])
+                m.d.sync += seen.eq(Mux(inject[Cause.STUCK], (1 << 24) - 1, run))
+            with m.If((beat == 1) | inject[Cause.STUCK]):
+                m.d.sync += stuck[index].eq((seen >= bank.stuck_samples) & enable[Cause.STUCK])
             runs.append(run)
         with m.If(beat == 0):
             longest = runs[0] if len(runs) == 1 else Mux(runs[0] > runs[1], runs[0], runs[1])
-            m.d.sync += stuck_run.eq(longest + 1)
+            m.d.sync += stuck_run.eq(longest)
 
         m.submodules.oscillation = oscillation = Oscillation()
         m.d.comb += [
@@ -120,13 +125,16 @@ class Signals(wiring.Component):
             bank.oscillation.eq(oscillation.energy),
         ]
         ringing = Signal()
+        energy = Signal(33)
         with m.If((beat == 0) | inject[Cause.OSCILLATION]):
-            energy = Mux(inject[Cause.OSCILLATION], 1 << 32, oscillation.energy)
+            m.d.sync += energy.eq(Mux(inject[Cause.OSCILLATION], 1 << 32, oscillation.energy))
+        with m.If((beat == 1) | inject[Cause.OSCILLATION]):
             m.d.sync += ringing.eq((energy > bank.oscillation_limit) & enable[Cause.OSCILLATION])
 
         windows = [channel["verdict"] for channel in channels]
         if not self._monitor:
             windows.append(Const(0, 3))
+        m.d.comb += self.conditions.short.eq(Cat(channel["short"] for channel in channels))
         m.d.comb += self.conditions.verdict.eq(Cat(*windows, saturated.any(), stuck.any(), ringing))
         assert SIGNAL_CAUSES[6:] == (Cause.SATURATED, Cause.STUCK, Cause.OSCILLATION)
 
@@ -137,7 +145,7 @@ class Signals(wiring.Component):
         pairs = {
             Cause.CURRENT_HIGH: (current["last"], current["high"]),
             Cause.CURRENT_LOW: (current["last"], current["low"]),
-            Cause.CURRENT_SLEW: (current["last"] - current["before"], current["slew"]),
+            Cause.CURRENT_SLEW: (current["change"], current["slew"]),
             Cause.SATURATED: (Mux(saturated[0], current["last"], channels[-1]["last"]), 0),
             Cause.STUCK: (stuck_run, bank.stuck_samples),
             Cause.OSCILLATION: (oscillation.energy, bank.oscillation_limit),
@@ -147,7 +155,7 @@ class Signals(wiring.Component):
             pairs |= {
                 Cause.MONITOR_HIGH: (monitor["last"], monitor["high"]),
                 Cause.MONITOR_LOW: (monitor["last"], monitor["low"]),
-                Cause.MONITOR_SLEW: (monitor["last"] - monitor["before"], monitor["slew"]),
+                Cause.MONITOR_SLEW: (monitor["change"], monitor["slew"]),
             }
         measured(m, self.conditions, pairs)
         return m
@@ -156,18 +164,32 @@ class Signals(wiring.Component):
         """Window and slew of one converter; its registers by name."""
         high_now, low_now = Signal(CODE, name=f"{name}_high"), Signal(CODE, name=f"{name}_low")
         slew_now = Signal(20, name=f"{name}_slew")
+        # The bounds are what a sample is compared with: a limit, or with injection a value that every sample lies beyond.
+        high_bound, low_bound = Signal(BOUND, name=f"{name}_high_bound"), Signal(BOUND, name=f"{name}_low_bound")
         rise_to, fall_to = Signal(BOUND, name=f"{name}_rise_to"), Signal(BOUND, name=f"{name}_fall_to")
-        last, before = Signal(CODE, name=f"{name}_last"), Signal(CODE, name=f"{name}_before")
-        with m.If(beat == 0):
+        last, change = Signal(CODE, name=f"{name}_last"), Signal(signed(CODE.width + 1), name=f"{name}_change")
+        # A sample's limits stand until its trip's record has been made of them.
+        recent = Signal(LATCH_CYCLES, name=f"{name}_recent")
+        m.d.sync += recent.eq(Cat(sample.valid, recent))
+        with m.If((beat == 0) & ~sample.valid & ~recent.any()):
             m.d.sync += [high_now.eq(high), low_now.eq(low), slew_now.eq(slew)]
-        with m.If(beat == 1):
-            m.d.sync += [rise_to.eq(last + slew_now), fall_to.eq(last - slew_now)]
-        verdict = Signal(3, name=f"{name}_verdict")
+        verdict, short = Signal(3, name=f"{name}_verdict"), Signal(name=f"{name}_short")
         cause_high, cause_low, cause_slew = causes
-        operand = Mux(inject[cause_high] | inject[cause_slew], Const(BEYOND, OPERAND), Mux(inject[cause_low], -BEYOND, sample.code))
+        m.d.sync += [
+            high_bound.eq(Mux(inject[cause_high], -BEYOND, high_now)),
+            low_bound.eq(Mux(inject[cause_low], BEYOND, low_now)),
+        ]
+        with m.If((beat == 1) | inject[cause_slew]):
+            m.d.sync += [rise_to.eq(Mux(inject[cause_slew], -BEYOND, last + slew_now)), fall_to.eq(last - slew_now)]
         with m.If(sample.valid | inject[cause_high] | inject[cause_low] | inject[cause_slew]):
-            found = Cat(operand > high_now, operand < low_now, (operand > rise_to) | (operand < fall_to))
-            m.d.sync += verdict.eq(found & Cat(enable[cause] for cause in causes))
+            found = Cat(
+                (sample.code > high_bound) & enable[cause_high],
+                (sample.code < low_bound) & enable[cause_low],
+                ((sample.code > rise_to) | (sample.code < fall_to)) & enable[cause_slew],
+            )
+            m.d.sync += [verdict.eq(found), short.eq(found.any())]
         with m.If(sample.valid):
-            m.d.sync += [last.eq(sample.code), before.eq(last)]
-        return {"last": last, "before": before, "high": high_now, "low": low_now, "slew": slew_now, "verdict": verdict}
+            m.d.sync += [last.eq(sample.code), change.eq(sample.code - last)]
+        return {
+            "last": last, "change": change, "high": high_now, "low": low_now, "slew": slew_now, "verdict": verdict, "short": short,
+        }  # fmt: skip
