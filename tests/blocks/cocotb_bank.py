@@ -79,10 +79,11 @@ class Bench:
         self.locked = self.rng.random() < 0.3
         await self.cycle(strobe=True, write=write, offset=offset, data=data)
         await self.cycle()
+        await self.cycle()
         found = owner(BLOCK, offset)
         if write and found and found[0].access is Access.W1C:
             self.clear = data & 0x1FF
-        assert BANK_CYCLES == 3
+        assert BANK_CYCLES == 4
         await self.cycle()
         if write and found and write_status(BLOCK, offset, data, self.locked) is BusStatus.OK and found[0].access is not Access.W1C:
             register = found[0]
@@ -116,7 +117,7 @@ async def every_access_is_answered_and_done_as_the_contract_says(dut):
             elif found[1] == 0:
                 # Of one of the cycles from the strobe to the answer.
                 mask = (1 << min(32, found[0].width)) - 1
-                assert answer & mask in {bench.word(found[0], 0, late) & mask for late in (1, 2)}, found[0].name
+                assert answer & mask in {bench.word(found[0], 0, late) & mask for late in range(1, BANK_CYCLES)}, found[0].name
         assert status is expected, (write, hex(offset), data)
         statuses.add(status)
         for _ in range(rng.randrange(4)):
@@ -134,7 +135,7 @@ async def wide_registers_are_read_whole(dut):
     for _ in range(300):
         register = rng.choice([r for r in INPUTS if r.words == 2])
         _, low = await bench.access(False, register.offset)
-        candidates = [bench.inputs[-2][register.name], bench.inputs[-3][register.name]]
+        candidates = [bench.inputs[-1 - late][register.name] for late in range(1, BANK_CYCLES)]
         for _ in range(rng.randrange(3)):
             other = rng.choice([r for r in BLOCK.registers if r.words == 1])
             await bench.access(rng.random() < 0.5, other.offset, rng.randrange(1 << 32))
@@ -174,7 +175,7 @@ async def a_locked_register_never_changes_while_locked(dut):
     """Wherever the lock falls in the access: in a locked cycle a limit is what it was before, and the status tells the truth."""
     await start(dut)
     bank = Bank(dut, BLOCK)
-    for locked_from in range(5):
+    for locked_from in range(BANK_CYCLES + 2):
         value = 100 + locked_from
         dut.guard__lock.value = 0
         await cycles(2)
@@ -185,7 +186,7 @@ async def a_locked_register_never_changes_while_locked(dut):
             dut.guard__lock.value = 1
             await settled()
             locked_at = get(dut.limit)
-            for _ in range(5):
+            for _ in range(BANK_CYCLES + 2):
                 await cycles()
                 await settled()
                 assert get(dut.limit) == locked_at, "a limit changed while locked"
@@ -203,13 +204,13 @@ async def a_locked_register_never_changes_while_locked(dut):
 async def a_locked_command_never_strobes_while_locked(dut):
     await start(dut)
     bank = Bank(dut, BLOCK)
-    for locked_from in range(5):
+    for locked_from in range(BANK_CYCLES + 2):
         dut.guard__lock.value = 0
         await cycles(2)
         strobes = []
 
         async def watch(wait=locked_from, strobes=strobes):
-            for cycle in range(7):
+            for cycle in range(BANK_CYCLES + 4):
                 dut.guard__lock.value = int(cycle >= wait)
                 await settled()
                 strobes.append(get(dut.reset_count_strobe))
@@ -220,7 +221,7 @@ async def a_locked_command_never_strobes_while_locked(dut):
         await task
         # What counts is the lock in the cycle before the strobe, which is the cycle that decides.
         assert status is (BusStatus.LOCKED if locked_from < BANK_CYCLES else BusStatus.OK)
-        assert strobes == [int(cycle == BANK_CYCLES and locked_from >= BANK_CYCLES) for cycle in range(7)]
+        assert strobes == [int(cycle == BANK_CYCLES and locked_from >= BANK_CYCLES) for cycle in range(BANK_CYCLES + 4)]
 
 
 @cocotb.test()

@@ -233,7 +233,7 @@ async def each_condition_of_the_dose_can_fire(dut):
 
 @cocotb.test()
 async def a_lost_converter_is_safe_in_its_bound(dut):
-    """Either of the two: safe outputs 2 cycles after the conversion that finds no sample of the one before."""
+    """Either of the two: safe outputs 3 cycles after the conversion that finds no sample of the one before."""
     for dead in range(2):
         machine = Machine(dut)
         await machine.arm(ki=0)
@@ -245,7 +245,7 @@ async def a_lost_converter_is_safe_in_its_bound(dut):
         safe_at = machine.changes("blank", machine.valid_at[last])[0]
         # The next conversion is made, and brings nothing; the one after it finds that.
         _, finds = [cycle for cycle in machine.converted_at if cycle > machine.valid_at[last]][:2]
-        assert safe_at == finds + parameters()["trip_cycles"]
+        assert safe_at == finds + parameters()["lost_cycles"]
         assert await machine.read("interlock", "first_cause") == Cause.SAMPLE_LOST
         machine.stop()
 

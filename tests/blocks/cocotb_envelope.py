@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import cocotb
 from naive_envelope import NaiveEnvelope, code
-from support import BANK_CYCLES, Bank, cycles, seeded, settled, start
+from support import BANK_CYCLES, Bank, cycles, get, seeded, settled, start
 from support_conditions import Conditions, held
 from support_signals import LockstepBank
 
@@ -17,13 +17,20 @@ CODE_MIN, CODE_MAX = -(1 << 19), (1 << 19) - 1
 POSITION_MIN, POSITION_MAX = -(1 << 31), (1 << 31) - 1
 # From a request to its verdict.
 Z_LATENCY = 1
-XY_LATENCY = 3
+BIAS_LATENCY = 3  # ``engaged`` counts in the last of these
+XY_LATENCY = 4
+INJECT_LATENCY = 2
+BIAS_INJECT_LATENCY = 3  # or 1, where the bias is low already
+# From a verdict to the interlock's question what was measured: of what it hears at once, and of the rest.
+LATCH_CYCLES = 3
+LATE_LATCH_CYCLES = 4
+AT_ONCE = (Cause.Z_HIGH, Cause.Z_LOW, Cause.Z_VELOCITY)
 # From the first cycle of a changed register to the verdict on a request that stands.
 Z_LIMIT_CYCLES = range(3, 7)
 XY_LIMIT_CYCLES = range(6, 10)
 KEEP_OUT_CYCLES = range(2, 6)
-BIAS_CYCLES = range(2, 6)
-NEGATIVE_BIAS_CYCLES = range(3, 7)
+BIAS_CYCLES = range(3, 7)
+NEGATIVE_BIAS_CYCLES = range(4, 8)
 SETTLE_CYCLES = 9  # all of them
 TICK_TO_BOUNDS = 2  # the z of a tick is what later ones are measured from, from so many cycles after the tick on
 INJECTED_CYCLES = 5  # after the end of an injection into x and y, which are compared anew each four cycles if nothing moves
@@ -114,15 +121,18 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
     model = NaiveEnvelope()
     models: deque[NaiveEnvelope] = deque([model] * 40, maxlen=40)  # of each cycle, the last one of the cycle before
     requests: deque[Request] = deque([Request(live=False)] * 40, maxlen=40)
-    references: deque[tuple[int, list[NaiveEnvelope]]] = deque([(0, [model])] * 40, maxlen=40)  # of the bounds, by cycle
+    # Of the bounds, by cycle; and whether an injection has moved them since.
+    references: deque[tuple[int, list[NaiveEnvelope], bool]] = deque([(0, [model], False)] * 40, maxlen=40)
     enables: deque[set[Cause]] = deque([set()] * 40, maxlen=40)
     enabled = set(ENVELOPE_CAUSES)
     lock = False
-    verdict: set[Cause] = set()
-    latched = (0, 0)
+    verdicts: deque[set[Cause]] = deque([set()] * 4, maxlen=4)
+    latched: tuple[int, int] | None = (0, 0)
+    shown_at: dict[int, tuple[int, int] | None] = {}  # what is latched from a cycle on
     blind = 20  # the registers behind the limits fill after reset
     quiet = 0  # cycles without a change of settings
     injected: set[Cause] = set()
+    was_injected: set[Cause] = set()  # in the cycle before
     seen = dict.fromkeys(ENVELOPE_CAUSES, 0)
     latches = dict.fromkeys(ENVELOPE_CAUSES, 0)
     request = Request(live=False)
@@ -170,17 +180,19 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
             injected = {rng.choice(ENVELOPE_CAUSES)}
         if injected:
             blind = 10
-        latch = None
-        if verdict and rng.random() < 0.3:
-            latch = rng.choice(sorted(verdict))
-        elif rng.random() < 0.02:
-            latch = rng.choice([63, Cause.CURRENT_HIGH])
+        ask = None  # the cause of which the next cycle latches what it measured
+        violated = {cause for cause in ENVELOPE_CAUSES if cause in verdicts[1 - (LATCH_CYCLES if cause in AT_ONCE else LATE_LATCH_CYCLES)]}
+        if conditions.asked is None:
+            if violated and rng.random() < 0.5:
+                ask = rng.choice(sorted(violated))
+            elif rng.random() < 0.02:
+                ask = rng.choice([63, Cause.CURRENT_HIGH])
 
         drive(dut, request)
         dut.guard__lock.value = int(lock)
         conditions.enable(enabled)
         conditions.inject(*injected)
-        conditions.latch(latch)
+        latch = conditions.latch(ask)
         bank.drive()
         await settled()
         if bank.deciding is not None:
@@ -194,13 +206,14 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
 
         # The verdict of this cycle, about requests of earlier ones.
         verdict = conditions.verdict()
-        xy, z = requests[-XY_LATENCY], requests[-Z_LATENCY]
-        reference, reference_models = references[-1]
+        xy, z, bias = requests[-XY_LATENCY], requests[-Z_LATENCY], requests[-BIAS_LATENCY].bias
+        reference, reference_models, moved = references[-1]
         candidates = []
         for each in dict.fromkeys(list(models)[-SETTLE_CYCLES:]):
             for bound in dict.fromkeys(reference_models):
-                expected = each.xy(xy.x, xy.y) | each.z(z.z) | each.bias(z.bias, z.engaged)
-                expected |= bound.velocity(z.z, reference) if z.live else set()
+                expected = each.xy(xy.x, xy.y) | each.z(z.z) | each.bias(bias, requests[-1].engaged)
+                if z.live:
+                    expected |= {Cause.Z_VELOCITY} if moved else bound.velocity(z.z, reference)
                 candidates.append(expected & enables[-1])
         if not blind:
             for cause in ENVELOPE_CAUSES:
@@ -208,40 +221,46 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
                 assert (cause in verdict) in allowed, f"cycle {now}: {cause.name} is {cause in verdict} for {xy}, {z}, from {reference}"
                 seen[cause] += cause in verdict
         blind = max(0, blind - 1)
+        assert get(dut.conditions__short) == any(cause in verdict for cause in AT_ONCE), f"cycle {now}"
+        verdicts.append(verdict)
         value = conditions.latched()
+        latched = shown_at.pop(now, latched)
         if latched is not None:
             assert value == latched, f"cycle {now}"
         else:
             latched = value
         if latch is not None:
-            # What the verdict of the cycle before was about.
+            # What the verdict of so many cycles before was about.
             past = list(requests)
-            same_xy = len({(each.x, each.y) for each in past[-5:]} | {(request.x, request.y)}) == 1
-            x, y, asked = past[-2].x, past[-2].y, past[-2]
-            latched = None  # whatever it is
+            same_xy = len({(each.x, each.y) for each in past[-XY_LATENCY - LATE_LATCH_CYCLES :]} | {(request.x, request.y)}) == 1
+            x, y, z_then = request.x, request.y, past[-Z_LATENCY - LATCH_CYCLES].z
+            asked = None  # whatever it is
             if latch not in ENVELOPE_CAUSES:
-                latched = (0, 0)
+                asked = (0, 0)
             elif quiet > SETTLE_CYCLES + 2 and not blind:
                 if latch is Cause.Z_HIGH:
-                    latched = code(asked.z), model.greatest("z_high")
+                    asked = code(z_then), model.greatest("z_high")
                 elif latch is Cause.Z_LOW:
-                    latched = code(asked.z), model.least("z_low")
+                    asked = code(z_then), model.least("z_low")
                 elif latch is Cause.BIAS_LOW:
-                    latched = asked.bias, model.least("bias_min")
+                    asked = past[-BIAS_LATENCY - LATE_LATCH_CYCLES].bias, model.least("bias_min")
                 elif latch is Cause.XY_RANGE and same_xy:
-                    latched = model.xy_measured(x, y)
+                    asked = model.xy_measured(x, y)
                 elif latch is Cause.KEEP_OUT and same_xy:
-                    latched = model.rectangles(x, y), model.settings["keep_out_enable"]
-                elif latch is Cause.Z_VELOCITY and past[-1].live:  # which falls later with a trip
-                    latched = held(asked.z - references[-2][0]), held(model.greatest("z_velocity"))
-                latches[latch] += latched is not None
+                    asked = model.rectangles(x, y), model.settings["keep_out_enable"]
+                elif latch is Cause.Z_VELOCITY:
+                    asked = held(z_then - references[-1 - LATCH_CYCLES][0]), held(model.greatest("z_velocity"))
+                latches[latch] += asked is not None
+            shown_at[now + 2] = asked
         quiet += 1
         models.append(model)
         requests.append(request)
         enables.append(enabled)
         # The bounds that the next verdict is made from: those of the z that stood at the last tick, if the tick is so long ago.
         at = requests[-1 - TICK_TO_BOUNDS]
-        references.append((at.z, list(models)[-8:-1]) if at.tick or not at.live else references[-1])
+        reference, reference_models, moved = (at.z, list(models)[-8:-1], False) if at.tick or not at.live else references[-1]
+        references.append((reference, reference_models, moved or Cause.Z_VELOCITY in was_injected))
+        was_injected = set(injected)
         await cycles()
     cocotb.log.info("cycles with each verdict: %s; latches %s", seen, latches)
     assert all(count > 300 for count in seen.values()) and all(count > 20 for count in latches.values())
@@ -249,7 +268,7 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
 
 @cocotb.test()
 async def verdicts_come_in_their_cycles(dut):
-    """z, its change and the bias 1 cycle after the request, x and y 3; and a request that is allowed again ends them as soon."""
+    """z and its change 1 cycle after the request, the bias 3, x and y 4; and a request that is allowed again ends them as soon."""
     bench = Bench(dut)
     settings = {"x_high": 100, "y_low": -100, "z_high": 50, "z_low": -50, "bias_min": 20, "z_velocity": 400 << 12}
     corner = {keep_out(2, edge): value for edge, value in zip(KEEP_OUT_EDGES, (10, 20, 10, 20), strict=True)}
@@ -257,7 +276,7 @@ async def verdicts_come_in_their_cycles(dut):
     cases = (
         (Cause.XY_RANGE, {"x": 101 << 12}, XY_LATENCY), (Cause.XY_RANGE, {"y": -101 << 12}, XY_LATENCY),
         (Cause.KEEP_OUT, {"x": 15 << 12, "y": 15 << 12}, XY_LATENCY), (Cause.Z_HIGH, {"z": 51 << 12}, Z_LATENCY),
-        (Cause.Z_LOW, {"z": -51 << 12}, Z_LATENCY), (Cause.Z_VELOCITY, {"z": 401 << 12}, Z_LATENCY), (Cause.BIAS_LOW, {"bias": 19}, Z_LATENCY),
+        (Cause.Z_LOW, {"z": -51 << 12}, Z_LATENCY), (Cause.Z_VELOCITY, {"z": 401 << 12}, Z_LATENCY), (Cause.BIAS_LOW, {"bias": 19}, BIAS_LATENCY),
     )  # fmt: skip
     await bench.begin(**settings, **corner, keep_out_enable=4)
     for cause, violation, latency in cases:
@@ -400,7 +419,7 @@ async def injection_fires_a_keep_out_only_if_every_enabled_one_can(dut):
                 await bench.put(keep_out_enable=enabled)
                 await bench.ask(wait=20, **at)
                 bench.conditions.inject(Cause.KEEP_OUT)
-                assert await bench.conditions.fires(Cause.KEEP_OUT, FIRE_CYCLES) <= 2
+                assert await bench.conditions.fires(Cause.KEEP_OUT, FIRE_CYCLES) <= INJECT_LATENCY
                 bench.conditions.inject()
                 await cycles(INJECTED_CYCLES)
                 violated = at and enabled & 0x55
@@ -427,14 +446,13 @@ async def injection_fires_a_keep_out_only_if_every_enabled_one_can(dut):
 async def injection_fires_each_other_condition_whatever_its_limit(dut):
     """With limits at the rails and at their loosest, live or not; and everything is as before afterwards."""
     bench = Bench(dut)
-    within = {Cause.XY_RANGE: 2, Cause.Z_HIGH: 1, Cause.Z_LOW: 1, Cause.Z_VELOCITY: 1, Cause.BIAS_LOW: 1}
     requests = (
         {},
         {"z": POSITION_MIN, "bias": CODE_MAX},
         {"z": CODE_MAX << 12, "bias": CODE_MIN},
         {"x": POSITION_MIN, "y": CODE_MAX << 12},
     )
-    for cause, latency in within.items():
+    for cause in (Cause.XY_RANGE, Cause.Z_HIGH, Cause.Z_LOW, Cause.Z_VELOCITY, Cause.BIAS_LOW):
         for request in requests:
             for live in (False, True):
                 # The loosest least bias that can be violated at all is 1.
@@ -442,11 +460,24 @@ async def injection_fires_each_other_condition_whatever_its_limit(dut):
                 await bench.ask(wait=20, **request, live=False)
                 assert not await bench.ask(wait=20, **request, live=live)
                 bench.conditions.inject(cause)
+                # A bias of 0 is compared already: only what makes it count is left.
+                latency = INJECT_LATENCY
+                if cause is Cause.BIAS_LOW:
+                    latency = BIAS_INJECT_LATENCY if request.get("bias") else 1
                 assert await bench.conditions.fires(cause, latency) == latency
                 for _ in range(20):
                     assert cause in await bench.conditions.settled_verdict()
                 bench.conditions.inject()
-                await cycles(INJECTED_CYCLES if cause is Cause.XY_RANGE else latency)
+                if cause is Cause.Z_VELOCITY and live:  # the moved bound stands until the next tick
+                    for _ in range(20):
+                        assert await bench.conditions.settled_verdict() == {cause}
+                    drive(dut, Request(**request, live=True, tick=True))
+                    assert await bench.conditions.settled_verdict() == {cause}
+                    drive(dut, Request(**request, live=True))
+                    await cycles(TICK_TO_BOUNDS - 1)
+                    assert await bench.conditions.settled_verdict() == {cause}
+                else:
+                    await cycles(INJECTED_CYCLES if cause is Cause.XY_RANGE else INJECT_LATENCY)
                 assert not await bench.conditions.settled_verdict()
                 # z is still measured from where it stood.
                 if live and request.get("z", 0) == 0:
@@ -470,7 +501,7 @@ async def a_least_bias_of_0_can_not_fire(dut):
         bench.conditions.inject()
     await bench.put(soft_bias_min=1)
     bench.conditions.inject(Cause.BIAS_LOW)
-    assert await bench.conditions.fires(Cause.BIAS_LOW, 1) == 1
+    assert await bench.conditions.fires(Cause.BIAS_LOW, BIAS_INJECT_LATENCY) == BIAS_INJECT_LATENCY
 
 
 @cocotb.test()
@@ -551,20 +582,18 @@ async def what_was_judged_is_what_is_kept(dut):
     drive(dut, Request(z=101, bias=7, engaged=True))  # 101 from the tick before
     await cycles()
     drive(dut, Request(z=90, bias=500, engaged=True))
-    assert await bench.conditions.settled_verdict() == {Cause.Z_VELOCITY, Cause.BIAS_LOW}
+    assert await bench.conditions.settled_verdict() == {Cause.Z_VELOCITY}
     drive(dut, Request(z=80, bias=400, engaged=True))
-    bench.conditions.latch(Cause.Z_VELOCITY)
-    await settled()
-    assert not bench.conditions.verdict()
+    assert not await bench.conditions.settled_verdict()
+    drive(dut, Request(z=70, bias=300, engaged=True))
+    measured = cocotb.start_soon(bench.conditions.measured(Cause.Z_VELOCITY))  # latched one cycle later
+    assert await bench.conditions.settled_verdict() == {Cause.BIAS_LOW}
+    assert not await bench.conditions.settled_verdict()
+    assert await measured == (101, 100)
+    drive(dut, Request(z=70, bias=7, engaged=True))
     await cycles()
-    bench.conditions.latch(None)
-    await settled()
-    assert bench.conditions.latched() == (101, 100)
-    await cycles()
-    drive(dut, Request(z=80, bias=7, engaged=True))
-    await cycles()
-    drive(dut, Request(z=80, bias=500, engaged=True))
-    await cycles()
+    drive(dut, Request(z=70, bias=500, engaged=True))
+    await cycles(BIAS_LATENCY + LATE_LATCH_CYCLES - 2)  # so much after the request, and latched one cycle later
     assert await bench.conditions.measured(Cause.BIAS_LOW) == (7, 100)
 
 

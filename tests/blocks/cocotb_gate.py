@@ -1,17 +1,18 @@
 import cocotb
 from naive_gate import CODE_MAX, RAIL, NaiveGate, NaiveReadback, Reaction, Request, code
 from support import Bank, cycles, get, pack, parameters, seeded, settled, signed, start, unpack
+from support_conditions import Conditions
 from support_signals import LockstepBank
 
 from reflexarc.contract.blocks import gate
-from reflexarc.contract.blocks.interlock import NO_CAUSE, Cause
+from reflexarc.contract.blocks.interlock import GATE_CAUSES, NO_CAUSE, Cause
 from reflexarc.contract.link import BusStatus
 from reflexarc_hw.blocks.gate import READBACK
 from reflexarc_hw.blocks.interlock import REACTION
 from reflexarc_hw.lib.formats import OUTPUTS
 
 CODE_MIN = -CODE_MAX - 1
-XY_CYCLES, Z_CYCLES = 4, 2  # from a request to the codes
+XY_CYCLES, BIAS_CYCLES, Z_CYCLES = 6, 6, 2  # from a request to the codes
 READBACK_CYCLES = 2  # from a read-back to the verdict
 CHANNELS = ("x", "y", "z", "bias")
 
@@ -117,11 +118,11 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
     period = parameters()["cycles_per_sample"]
     await start(dut, safe=1, reaction=pack(REACTION, {"retract": 1}))
     bank = LockstepBank(dut, gate.BLOCK)
-    model, readback = NaiveGate(period), NaiveReadback()
+    model, readback, conditions = NaiveGate(period), NaiveReadback(), Conditions(dut, GATE_CAUSES)
     registers = {r.name: r.reset for r in gate.BLOCK.registers}
     world = World(rng, period)
     seen_counts = dict.fromkeys(("load", "trips", "ramped", "steps", "pulsed", "zeroed", "wrong"), 0)
-    quiet, latched = 0, (0, 0)
+    quiet, latched, shown_next = 0, (0, 0), (0, 0)
     for cycle in range(50_000 + 1000 * period):
         if bank.idle and rng.random() < 0.05:
             # What is locked while armed is changed where it makes no difference to a reaction under way.
@@ -150,11 +151,11 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
                 if rng.random() < 0.1:
                     read[place] = signed(read[place] ^ 1 << rng.randrange(20), 20)
         inject, enable = rng.random() < 0.01, rng.random() < 0.9
-        latch, cause = rng.random() < 0.05, rng.choice([Cause.READBACK, Cause.CURRENT_HIGH, NO_CAUSE])
+        asked = rng.choice([Cause.READBACK, Cause.CURRENT_HIGH, NO_CAUSE]) if conditions.asked is None and rng.random() < 0.05 else None
+        latch = conditions.latch(asked)
         codes = dict(zip(CHANNELS, read or (1, 2, 3, 4), strict=True))
         dut.readback.value = pack(READBACK, {"valid": read is not None, "dac": codes})
         dut.conditions__inject.value, dut.conditions__enable.value = int(inject), int(enable)
-        dut.conditions__latch.value, dut.conditions__cause.value = int(latch), cause
         await settled()
         registers |= bank.taken
         request.bias = world.pulse_bias if request.pulse else registers["bias"]
@@ -164,22 +165,26 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
         seen |= {name: get(getattr(dut, name)) for name in ("blank", "dac_load", "trigger", "pump", "pulse_driven", "motor_step")}
         seen |= {"verdict": get(dut.conditions__verdict)}
         expected = {
-            "x": model.x, "y": model.y, "z": model.z >> 12, "bias": model.bias, "z_driven": model.z, "bias_requested": request.bias,
+            "x": model.x, "y": model.y, "z": model.z >> 12, "bias": model.bias >> 12, "z_driven": model.z,
+            "bias_requested": model.asked[-1].bias,
             "blank": int(model.blank), "dac_load": int(model.load(frame)), "trigger": int(model.trigger), "pump": int(model.pump),
             "pulse_driven": int(model.pulse_driven), "motor_step": int(model.motor.level(half)), "verdict": int(readback.verdict),
         }  # fmt: skip
         assert seen == expected, f"cycle {cycle}: {seen}, expected {expected}"
         shown = signed(get(dut.conditions__value), 32), signed(get(dut.conditions__limit), 32)
         assert shown == latched, f"cycle {cycle}"
-        latched = (readback.measured() if cause is Cause.READBACK else (0, 0)) if latch else latched
+        latched = shown_next  # two cycles after ``latch``
+        if latch is not None:
+            shown_next = readback.measured() if latch is Cause.READBACK else (0, 0)
         loaded = tuple(dac[name] for name in CHANNELS) if model.load(frame) else None
         readback.step(loaded, tuple(read) if read else None, inject, enable)
-        kept, level = model.kept_bias, model.motor.level(half)
+        zeroing = model.zeroing
+        bias, driving, level = model.bias, model.pulse_driven, model.motor.level(half)
         model.step(safe, frame, request, reaction, registers)
         seen_counts["load"] += loaded is not None
         seen_counts["trips"] += safe and not was_safe
-        seen_counts["ramped"] += safe and model.kept_bias != kept and not reaction.bias_zero
-        seen_counts["zeroed"] += safe and model.kept_bias != kept and reaction.bias_zero
+        seen_counts["ramped"] += safe and model.bias != bias and not driving and not zeroing
+        seen_counts["zeroed"] += safe and model.bias != bias and zeroing
         seen_counts["steps"] += model.motor.level(half) and not level
         seen_counts["pulsed"] += model.pulse_driven
         seen_counts["wrong"] += readback.verdict
@@ -193,7 +198,7 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
 
 @cocotb.test()
 async def requests_take_their_cycles_and_round_half_up(dut):
-    """x and y 4, z and bias 2: as long as the envelope takes to judge them, and one more."""
+    """x and y 6, as the bias, z 2: as long as the envelope takes to judge them, and one more."""
     rng = seeded("rounding")
     await start(dut, safe=0)
     edges = [(base << 12) + rest for base in (CODE_MIN, -1, 0, CODE_MAX) for rest in (0, 2047, 2048, 4095)]
@@ -211,7 +216,9 @@ async def requests_take_their_cycles_and_round_half_up(dut):
             await settled()
             expected = dict(before)
             if cycle >= Z_CYCLES:
-                expected |= {"z": code(value), "bias": bias}
+                expected |= {"z": code(value)}
+            if cycle >= BIAS_CYCLES:
+                expected |= {"bias": bias}
             if cycle >= XY_CYCLES:
                 expected |= {"x": code(value), "y": code(value)}
             assert outputs(dut) == expected, f"cycle {cycle}"
@@ -221,13 +228,13 @@ async def requests_take_their_cycles_and_round_half_up(dut):
 @cocotb.test()
 async def what_is_being_judged_when_safe_comes_is_never_driven(dut):
     """A request whose verdict comes with its last cycle of waiting: safe in that cycle holds it back, at each distance."""
-    for name, wait in (("x", 3), ("y", 3), ("z", 1)):
+    for name, wait in (("x", 5), ("y", 5), ("z", 1)):
         for late in range(wait + 2):
             await start(dut, safe=0)
             react(dut, retract=0)
             for each in "xyz":
                 getattr(dut, each).value = 100 << 12
-            await cycles(6)
+            await cycles(XY_CYCLES)
             getattr(dut, name).value = 999 << 12
             await cycles(late)
             dut.safe.value = 1
@@ -243,17 +250,17 @@ async def a_pulse_is_driven_as_long_as_it_says_so(dut):
     await start(dut, safe=0)
     bank = Bank(dut, gate.BLOCK)
     await bank.write("bias", -5)
-    await cycles(4)
+    await cycles(BIAS_CYCLES)
     for cycle in range(12):
         dut.pulse.value, dut.pulse_bias.value = int(2 <= cycle < 6), 777
         await settled()
-        driven = 2 + Z_CYCLES <= cycle < 6 + Z_CYCLES
+        driven = 2 + BIAS_CYCLES <= cycle < 6 + BIAS_CYCLES
         assert get(dut.pulse_driven) == driven
         assert outputs(dut)["bias"] == (777 if driven else -5)
         await cycles()
     # A pulse that safe ends is no longer driven.
     dut.pulse.value = 1
-    await cycles(4)
+    await cycles(BIAS_CYCLES)
     dut.safe.value = 1
     await settled()
     assert get(dut.pulse_driven)
@@ -292,7 +299,7 @@ async def live_at(dut, z: int, bias: int = 0, **registers: int) -> Bank:
     await bank.configure(bias=bias, **registers)
     dut.z.value = z & 0xFFFFFFFF
     dut.safe.value = 0
-    await cycles(6)
+    await cycles(XY_CYCLES)
     return bank
 
 
@@ -370,7 +377,7 @@ async def bias_falls_back_to_what_it_was_before_a_pulse(dut):
     bank = await live_at(dut, 0, bias=1234)
     dut.pulse_bias.value = 99999
     dut.pulse.value = 1
-    await cycles(4)
+    await cycles(BIAS_CYCLES)
     assert await bank.read("bias_code") == 99999
     await bank.write("bias", 4321)  # not driven yet: the pulse is
     dut.safe.value = 1
@@ -382,7 +389,7 @@ async def bias_falls_back_to_what_it_was_before_a_pulse(dut):
     assert await bank.read("bias_code") == 1234
     # Live again: the register counts.
     dut.pulse.value = 0
-    await cycles(2)
+    await cycles(BIAS_CYCLES - 1)
     dut.safe.value = 0
     await cycles(1)
     await settled()
@@ -407,7 +414,7 @@ async def the_bias_ramps_only_after_z_is_withdrawn(dut):
                 await settled()
                 now = outputs(dut)
                 if now["bias"] != last:
-                    assert withdrawn_for >= 2, "the bias moved before z was away"
+                    assert withdrawn_for >= 3, "the bias moved before z was away"
                     assert abs(now["bias"]) < abs(last) and now["bias"] * bias >= 0 or now["bias"] == -1 and bias < 0
                     changed.append(cycle)
                     last = now["bias"]
@@ -436,7 +443,7 @@ async def a_ramp_may_begin_in_any_cycle(dut):
         react(dut, retract=1)
         dut.safe.value = 0
         await bank.write("bias", bias)
-        await cycles(4)
+        await cycles(BIAS_CYCLES)
         dut.safe.value = 1
         await cycles(3 * period + wait)
         react(dut, retract=1, bias_ramp=1)
@@ -599,6 +606,7 @@ async def each_wrong_bit_of_each_converter_is_found(dut):
     """Against the codes of the last frame, whatever is driven by then; the record has the first channel that was wrong."""
     rng = seeded("readback")
     await start(dut, safe=0, conditions__enable=1)
+    conditions = Conditions(dut, GATE_CAUSES)
     for channel in CHANNELS:
         for bit in range(20):
             codes = {name: rng.randrange(CODE_MIN, CODE_MAX + 1) for name in CHANNELS}
@@ -627,13 +635,8 @@ async def each_wrong_bit_of_each_converter_is_found(dut):
                 await settled()
                 assert get(dut.conditions__verdict) == wrong
                 await cycles()
-                dut.conditions__latch.value, dut.conditions__cause.value = 1, Cause.READBACK
-                await cycles()
-                dut.conditions__latch.value = 0
-                await settled()
-                shown = signed(get(dut.conditions__value), 32), signed(get(dut.conditions__limit), 32)
+                shown = await conditions.measured(Cause.READBACK)
                 assert shown == ((read[channel], codes[channel]) if wrong else (0, 0))
-                await cycles()
 
 
 @cocotb.test()
@@ -701,7 +704,7 @@ async def registers_show_what_is_driven(dut):
         bias = rng.randrange(CODE_MIN, CODE_MAX + 1)
         dut.blank_request.value = bias & 1
         await bank.write("bias", bias)
-        await cycles(4)
+        await cycles(BIAS_CYCLES)
         assert {name: await bank.read(f"{name}_code") for name in "xyz"} == values
         assert await bank.read("bias_code") == bias
         assert await bank.read("blanked") == bias & 1

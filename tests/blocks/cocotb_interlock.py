@@ -4,7 +4,7 @@ from typing import Any
 import cocotb
 from cocotb.clock import Clock
 from naive_bank import NaiveParity
-from naive_interlock import LINE_CYCLES, Inputs, NaiveInterlock, causes_of, mask_of, present
+from naive_interlock import AT_ONCE, LATE_CYCLES, LINE_CYCLES, Inputs, NaiveInterlock, causes_of, mask_of, present
 from support import BANK_CYCLES, PERIOD_NS, Bank, cycles, get, pack, parameters, seeded, settled, start, unpack
 from support_signals import LockstepBank, TimeInput
 
@@ -28,15 +28,16 @@ ALL = (1 << len(Cause)) - 1
 STRAPS = Strap(parameters().get("straps", 0))
 PERIOD = parameters().get("cycles_per_sample", 16)
 PORTS = {"signals": SIGNAL_CAUSES, "envelope": ENVELOPE_CAUSES, "dose": DOSE_CAUSES, "gate": (Cause.READBACK,)}
+SHORT = {"signals": (SIGNAL_CAUSES[:3], SIGNAL_CAUSES[3:6]), "envelope": ((Cause.Z_HIGH, Cause.Z_LOW, Cause.Z_VELOCITY),)}  # sums
 GUARDS = ("signals", "envelope", "dose", "gate")
 JUDGED = [cause for causes in PORTS.values() for cause in causes]
 OWN = [cause for cause in Cause if cause not in JUDGED]
 PRESENT = present(STRAPS)
 LOCKED = [r.name for r in interlock.BLOCK.registers if r.locked]
-STROBE_TO_COMMAND = 3  # cycles from the bus strobe of a write to its effect
+STROBE_TO_COMMAND = BANK_CYCLES  # cycles from the bus strobe of a write to its effect
 ACCESS = BANK_CYCLES + 1  # cycles that an access of the bench takes
-HEARTBEAT_CYCLES = 2  # beyond the time-out: one to begin counting, one for the comparison's register
-REACTION_CYCLES = 2  # after the first safe cycle at ``safe``; at the gate's outputs that is one cycle after they are safe
+HEARTBEAT_CYCLES = 3  # beyond the time-out: one to begin counting, one for the comparison's register, one of LATE_CYCLES
+REACTION_CYCLES = 3  # after the first safe cycle at ``safe``; at the gate's outputs that is two cycles after they are safe
 REACTIONS = {"react_retract": "retract", "react_bias_ramp": "bias_ramp", "react_trigger": "trigger", "react_retreat": "retreat"}
 COMMISSIONED = int(STRAPS) & 7 | 1234 << 3
 FOREVER = (1 << 31) - 1
@@ -63,7 +64,8 @@ class Judges:
         self.sticking: set[Cause] = set()
         self.echo: set[Cause] = set()
         self.enabled: set[Cause] = set()
-        self.shown: dict[str, tuple[int, int]] = dict.fromkeys(PORTS, (0, 0))
+        self.shown: dict[str, tuple[int, int]] = dict.fromkeys(PORTS, (0, 0))  # from two cycles after a trip latches
+        self.measured = dict(self.shown)  # in the cycle before that
         self.verdict: set[Cause] = set()
         self.parity = {name: NaiveParity() for name in GUARDS}
         self.flipped: set[str] = set()  # blocks of which a register has a flipped bit
@@ -73,13 +75,14 @@ class Judges:
         """At the interlock's outputs in this cycle, for the next."""
         dut = self._dut
         self.echo, self.enabled = set(), set()
+        self.shown = dict(self.measured)
         for name, causes in PORTS.items():
             inject, enable = (get(getattr(dut, f"{name}_conditions__{word}")) for word in ("inject", "enable"))
             self.echo |= {cause for index, cause in enumerate(causes) if inject >> index & 1}
             self.enabled |= {cause for index, cause in enumerate(causes) if enable >> index & 1}
             if get(getattr(dut, f"{name}_conditions__latch")):
                 cause = get(getattr(dut, f"{name}_conditions__cause"))
-                self.shown[name] = shown_by_judge(Cause(cause)) if cause in causes else (0, 0)
+                self.measured[name] = shown_by_judge(Cause(cause)) if cause in causes else (0, 0)
         self.sticking |= self.echo & self.stubborn
         for name, parity in self.parity.items():
             check, inject = (get(getattr(dut, f"{name}_guard__{word}")) for word in ("check", "inject"))
@@ -96,6 +99,10 @@ class Judges:
             getattr(self._dut, f"{name}_conditions__verdict").value = mask_of(
                 index for index, cause in enumerate(causes) if cause in self.verdict
             )
+            if name in SHORT:
+                getattr(self._dut, f"{name}_conditions__short").value = mask_of(
+                    index for index, group in enumerate(SHORT[name]) if self.verdict & set(group)
+                )
             for word, number in zip(("value", "limit"), self.shown[name], strict=True):
                 getattr(self._dut, f"{name}_conditions__{word}").value = number & 0xFFFFFFFF
         for name, error in zip(GUARDS, self.errors, strict=True):
@@ -115,6 +122,7 @@ class Bench:
         self.last_tick = 0  # cycles since it
         self.now = 0
         self.log: list[int] = []  # what was injected in each cycle of the last arming
+        self.was_arming = False  # in the cycle before
         if Bench.running is not None:
             Bench.running.stop()
         Bench.running = self
@@ -135,11 +143,17 @@ class Bench:
             self.judges.put()
             await settled()
             inject = self.inject()
-            assert not inject or (get(dut.safe) and get(dut.state) == InterlockState.ARMING)
+            arming = get(dut.state) == InterlockState.ARMING
+            if inject >> Cause.PARITY & 1:  # a cycle later than the others
+                inject ^= 1 << Cause.PARITY
+                assert get(dut.safe) and self.was_arming and not self.log[-1]
+                self.log[-1] = 1 << Cause.PARITY
+            assert not inject or (get(dut.safe) and arming)
             assert inject.bit_count() <= 1
-            if get(dut.state) == InterlockState.ARMING:
+            if arming:
                 self.log.append(inject)
                 assert get(dut.safe) and not get(dut.live)
+            self.was_arming = arming
             self.judges.look()
             await cycles()
             self.now += 1
@@ -219,7 +233,7 @@ async def put(handle, value: int) -> None:
     handle.value = value
 
 
-# How to make each condition that is judged here hold and end, and the cycles until ``safe``. HOST and the heartbeats have tests of their own.
+# How to make each condition that is judged here hold and end, and the cycles until its verdict. HOST and the heartbeats have tests of their own.
 PINS: dict[Cause, tuple[str, int, int, int]] = {
     Cause.SAMPLE_LOST: ("sample_lost", 1, 0, 1),
     Cause.ESTOP: ("estop_closed", 0, 1, LINE_CYCLES),
@@ -232,15 +246,20 @@ PINS: dict[Cause, tuple[str, int, int, int]] = {
 VALUES = {Cause.READY: (1, 3), Cause.GAIN: (4, 5), Cause.EVENT: (7, 7)}  # value and limit
 
 
+def delay_of(cause: Cause) -> int:
+    """Cycles from its beginning to ``safe``."""
+    return (0 if cause in JUDGED else PINS[cause][3]) + (0 if cause in AT_ONCE else LATE_CYCLES)
+
+
 def begin(bench: Bench, cause: Cause) -> int:
     """Make it hold from this cycle on; cycles until ``safe``."""
     if cause in JUDGED:
         bench.force(*bench.judges.forced, cause)
-        return 0
-    pin, violated, _, delay = PINS[cause]
-    bench.dut.event_class.value = 7
-    getattr(bench.dut, pin).value = violated
-    return delay
+    else:
+        pin, violated, _, _ = PINS[cause]
+        bench.dut.event_class.value = 7
+        getattr(bench.dut, pin).value = violated
+    return delay_of(cause)
 
 
 def end(bench: Bench, cause: Cause) -> None:
@@ -252,7 +271,7 @@ def end(bench: Bench, cause: Cause) -> None:
 
 
 TESTED = [cause for cause in Cause if cause in PRESENT and (cause in JUDGED or cause in PINS)]
-PARITY_CYCLES = 3  # from the check to ``safe``: two in the bank, one here
+PARITY_CYCLES = 5  # from the sample to ``safe``: one to the check, two in the bank, one here, one of LATE_CYCLES
 
 
 # ------------------------------------------------------------------------------------------------------------------ reset and arming
@@ -276,7 +295,7 @@ async def at_power_up_lines_that_were_never_seen_read_as_unsafe(dut):
         if bank.answering is not None:
             verdicts.append(causes_of(bank.answer()[1]) - {Cause.HEARTBEAT, Cause.CPU_HEARTBEAT})
         await cycles()
-    # Looked at in the second cycle and in the sixth.
+    # Looked at in the second cycle and in the seventh.
     assert verdicts == [{Cause.ESTOP, Cause.READY}, set()]
 
 
@@ -357,12 +376,16 @@ async def arming_injects_each_condition_that_counts_in_order(dut):
         fired = [inject.bit_length() - 1 for inject in order]
         watched = [cause for cause in Cause if cause in JUDGED or cause is Cause.PARITY]
         assert fired == watched
-        # Where a condition does not count, its turn is one cycle; else it lasts until the verdict, which this bench gives in the next.
+        # Where a condition does not count, its turn is two cycles; else it lasts until the cycle after the verdict counts: this bench gives it
+        # in the next.
         counting = causes_of(mask) & PRESENT
         for cause in JUDGED:
-            assert bench.log.count(1 << cause) == (2 if cause in counting else 1), cause.name
-        # Between two injections there is a cycle in which the next one must be silent.
-        assert all(not earlier or earlier in (0, later) or not later for earlier, later in pairwise(bench.log))
+            expected = 2 if cause not in counting else 3 if cause in AT_ONCE else 3 + LATE_CYCLES
+            assert bench.log.count(1 << cause) == expected, cause.name
+        # Between two injections there are two cycles, in the first of which the next one must be silent.
+        injections = [(index, inject) for index, inject in enumerate(bench.log) if inject]
+        for (earlier, before), (later, inject) in pairwise(injections):
+            assert later - earlier == 1 if inject == before else later - earlier >= 3
         # Three ticks must pass after the last.
         quiet = len(bench.log) - max(index for index, inject in enumerate(bench.log) if inject)
         assert quiet > 2 * PERIOD
@@ -438,22 +461,29 @@ async def commands_abort_the_test(dut):
 
 
 @cocotb.test()
-async def a_verdict_is_safe_in_its_own_cycle(dut):
-    """The conditions of the other blocks; the record has what they measured, and the cycle in which the gate is safe."""
+async def a_verdict_is_safe_in_its_own_cycle_or_the_next(dut):
+    """The conditions of the other blocks, on the short path or not; the record has what they measured, and the cycle in which the gate is safe."""
     bench = await disarmed(dut)
     trips = 0
     for cause in [cause for cause in JUDGED if cause in PRESENT]:
         assert await bench.arm() is InterlockState.ARMED
         assert await bench.safe_cycle(3 * PERIOD) is None
         bench.force(cause)
+        for _ in range(delay_of(cause)):
+            await settled()
+            assert not get(dut.safe) and get(dut.live)
+            await cycles()
         await settled()
         now = get(dut.time)
         assert get(dut.safe) and get(dut.state) == InterlockState.ARMED
         await cycles()
         await settled()
-        assert get(dut.state) == InterlockState.TRIPPED and not get(dut.live)
+        assert get(dut.safe) and not get(dut.live) and get(dut.state) == InterlockState.ARMED
         bench_time = get(dut.time)
         assert bench_time == now + 1
+        await cycles()
+        await settled()
+        assert get(dut.safe) and not get(dut.live) and get(dut.state) == InterlockState.TRIPPED
         await cycles(4)
         bench.force()
         trips += 1
@@ -523,12 +553,15 @@ async def each_block_reports_its_flipped_bits(dut):
         assert not get(ports["lock"])
         assert await bench.arm() is InterlockState.ARMED
         assert get(ports["lock"])
-        checks = 0
+        await settled()
+        checks, ticked = 0, get(dut.tick)
         for _ in range(10 * PERIOD):
+            await cycles()
             await settled()
             checks += get(ports["check"])
-            assert get(ports["check"]) == get(dut.tick) and not get(ports["inject"])
-            await cycles()
+            assert get(ports["check"]) == ticked and not get(ports["inject"])
+            ticked = get(dut.tick)
+        await cycles()
         assert checks == 10, "once a sample"
         bench.judges.flipped = {name}
         while not get(dut.tick):
@@ -573,7 +606,7 @@ async def a_lost_sample_clock_trips_after_two_periods(dut):
         since = bench.last_tick
         await cycles()
         silent = await bench.safe_cycle(5 * PERIOD)
-        assert since + 1 + silent == 2 * PERIOD + 2
+        assert since + 1 + silent == 2 * PERIOD + 2 + LATE_CYCLES
         await cycles(4)
         assert (await bench.report())["first_cause"] == Cause.SAMPLE_LOST
         # Also a stopped clock can't be acknowledged.
@@ -603,7 +636,7 @@ async def each_heartbeat_times_out_to_the_cycle_and_restarts(dut):
             bench = await armed(dut, **{f"{heart}_timeout": timeout})
             await bench.bank.write(heart, 0)  # any value
             # Three beats, each in its last cycle: strobe to strobe. The other heart's do not count.
-            last = timeout + HEARTBEAT_CYCLES - 1
+            last = timeout + HEARTBEAT_CYCLES - LATE_CYCLES - 1
             for _ in range(3):
                 assert await bench.safe_cycle(last - 2 * ACCESS) is None
                 await bench.bank.write(other, 0)
@@ -627,11 +660,10 @@ async def each_heartbeat_times_out_to_the_cycle_and_restarts(dut):
 
 
 @cocotb.test()
-async def host_trip_takes_one_cycle_from_its_register(dut):
+async def host_trip_takes_two_cycles_from_its_register(dut):
     bench = await armed(dut)
     await bench.command(InterlockCommand.TRIP)
-    await settled()
-    assert STROBE_TO_COMMAND + 1 == ACCESS and get(dut.safe), "one cycle after it is in force"
+    assert STROBE_TO_COMMAND + 1 == ACCESS and await bench.safe_cycle(5) == LATE_CYCLES
     await cycles(3)
     assert (await bench.report())["first_cause"] == Cause.HOST
     # While disarmed a trip leaves no trace.
@@ -726,7 +758,7 @@ async def of_two_causes_in_one_cycle_the_lower_bit_is_first(dut):
     trips = 0
     for first, second in rng.sample(pairs, 60):
         assert await bench.arm() is InterlockState.ARMED
-        delay = {cause: 0 if cause in JUDGED else PINS[cause][3] for cause in (first, second)}
+        delay = {cause: delay_of(cause) for cause in (first, second)}
         for cycle in range(max(delay.values()) + 1):
             for cause in (first, second):
                 if cycle == max(delay.values()) - delay[cause]:
@@ -862,8 +894,7 @@ async def reactions_follow_the_causes_of_their_masks(dut):
                     dut.contact.value = 1 - contact  # later contact changes nothing
                 await settled()
                 assert get(dut.safe)
-                now = {key: value for key, value in expected.items() if key != "bias_zero" or cycle > REACTION_CYCLES}
-                assert seen() == (quiet | now if cycle >= REACTION_CYCLES else quiet), cycle
+                assert seen() == (expected if cycle >= REACTION_CYCLES else quiet), cycle
                 await cycles()
             dut.contact.value = 0
             end(bench, cause)
@@ -1085,9 +1116,8 @@ async def a_long_random_run_equals_the_naive_model(dut):
             get(dut.safe), get(dut.live), get(dut.state), get(dut.gate_guard__lock), get(dut.dose_guard__check), get(dut.signals_guard__inject),
             [reaction[name] for name in names],
         )  # fmt: skip
-        parity = life.injected is Cause.PARITY
         expected = (
-            int(model.safe), int(not model.was_safe), life.state, int(life.locked), int(inputs.tick or parity), int(parity),
+            int(model.safe), int(not model.was_safe), life.state, int(life.locked), int(model.parity_check), int(model.parity_test),
             [int(model.reaction[name]) for name in names],
         )  # fmt: skip
         assert seen == expected, f"cycle {cycle}: {seen}, expected {expected} ({model.verdict})"

@@ -8,7 +8,7 @@ ALL = (1 << len(Cause)) - 1
 
 
 def drive(dut, verdict: int, tested: int, commissioned: bool, flags_set: bool, command: int | None, tick: bool) -> None:
-    dut.verdict.value, dut.tested.value = verdict, tested
+    dut.verdict.value, dut.violated.value, dut.tested.value = verdict, int(verdict != 0), tested
     dut.commissioned.value, dut.flags_set.value = int(commissioned), int(flags_set)
     dut.command.value, dut.command_valid.value = command or 0, int(command is not None)
     dut.tick.value = int(tick)
@@ -16,13 +16,12 @@ def drive(dut, verdict: int, tested: int, commissioned: bool, flags_set: bool, c
 
 def compare(dut, life: NaiveLifecycle, verdict: int, cycle: int) -> None:
     found = causes_of(verdict)
-    seen = {name: get(getattr(dut, name)) for name in ("safe", "armed", "locked", "state", "inject", "causes", "first_cause", "tripping")}
+    seen = {name: get(getattr(dut, name)) for name in ("safe", "armed", "locked", "state", "inject", "causes", "first_cause", "caught")}
     seen |= {name: get(getattr(dut, name)) for name in ("latch", "trips", "result", "result_cause")}
-    armed = life.state is InterlockState.ARMED
     expected = {
-        "safe": int(life.safe(found)), "armed": int(armed), "locked": int(life.locked), "state": life.state,
+        "safe": int(life.safe(found)), "armed": int(life.armed), "locked": int(life.locked), "state": life.state,
         "inject": 0 if life.injected is None else 1 << life.injected, "first_cause": life.first_cause,
-        "tripping": int(armed and bool(found)), "latch": int(life.latch), "trips": life.trips, "result": life.result,
+        "caught": int(life.caught), "latch": int(life.latch), "trips": life.trips, "result": life.result,
         "result_cause": life.result_cause,
     }  # fmt: skip
     causes = seen.pop("causes")
@@ -114,7 +113,7 @@ async def each_silent_condition_is_found_after_the_time_that_is_stated(dut):
             await cycles()
             drive(dut, inject & ~(1 << silent), ALL, True, False, None, True)
         assert (get(dut.state), get(dut.result), get(dut.result_cause)) == (InterlockState.DISARMED, ArmingResult.DID_NOT_FIRE, silent)
-        assert held == FIRE_CYCLES + 1
+        assert held == FIRE_CYCLES + 2
         assert not inject
         await cycles()
 
@@ -153,8 +152,8 @@ async def after_the_injections_three_ticks_must_pass(dut):
         await start(dut)
         drive(dut, 0, 0, True, False, InterlockCommand.ARM, False)
         await cycles()
-        for cause in Cause:  # nothing is enabled: one cycle each, and one before in which it must be silent
-            for inject in (0, 1 << cause):
+        for cause in Cause:  # nothing is enabled: two cycles each, and two before, in the first of which it must be silent
+            for inject in (0, 0, 1 << cause, 1 << cause):
                 drive(dut, 0, 0, True, False, None, False)
                 await settled()
                 assert get(dut.inject) == inject
@@ -173,22 +172,79 @@ async def after_the_injections_three_ticks_must_pass(dut):
             assert waited == 5 + 20 * (CLEAR_TICKS - 1) + 2
         else:
             assert (get(dut.result), get(dut.result_cause)) == (ArmingResult.DID_NOT_CLEAR, stubborn)
-            assert waited == CLEAR_CYCLES + 1
+            assert waited == CLEAR_CYCLES + 2
         await cycles()
     # Without a sample clock there are no ticks, and no arming.
     await start(dut)
     drive(dut, 0, 0, True, False, InterlockCommand.ARM, False)
     await cycles()
     drive(dut, 0, 0, True, False, None, False)
-    await cycles(2 * len(Cause) + CLEAR_CYCLES + 5)
-    await settled()
+    await cycles(4 * len(Cause) + CLEAR_CYCLES + 1)
+    assert get(dut.state) == InterlockState.ARMING
+    await step(dut)
+    assert get(dut.state) == InterlockState.DISARMED
     assert (get(dut.result), get(dut.result_cause)) == (ArmingResult.DID_NOT_CLEAR, NO_CAUSE)
     await cycles()
 
 
+async def arm(dut) -> None:
+    """Nothing is tested; returns in the first cycle of ``armed``."""
+    await start(dut)
+    drive(dut, 0, 0, True, False, InterlockCommand.ARM, False)
+    await cycles()
+    while not get(dut.armed):
+        drive(dut, 0, 0, True, False, None, True)
+        await cycles()
+
+
+@cocotb.test()
+async def a_violation_beats_every_command_around_it(dut):
+    """In its cycle or in the next: safe at once, and tripped two cycles later, with what was violated until then."""
+    for command in range(8):
+        for late in range(2):
+            for stays in (False, True):
+                await arm(dut)
+                for cycle in range(5):
+                    verdict = (0b1010, 0b0100 | 0b1010 * stays)[min(cycle, 1)] if cycle < 2 or stays else 0
+                    drive(dut, verdict, 0, True, False, command if cycle == late else None, False)
+                    await settled()
+                    disarmed = command == InterlockCommand.DISARM and cycle == 1 and late == 0
+                    before = InterlockState.DISARMED if disarmed else InterlockState.ARMED
+                    assert get(dut.safe) and get(dut.armed) == (cycle == 0) and get(dut.caught) == (cycle == 1)
+                    assert get(dut.latch) == (cycle == 3)
+                    assert get(dut.state) == (InterlockState.TRIPPED if cycle >= 2 else before), f"{command} in cycle {late}: {cycle}"
+                    if cycle >= 2:
+                        assert (get(dut.causes), get(dut.first_cause), get(dut.trips)) == (0b1110, 1, 1)
+                    await cycles()
+
+
+@cocotb.test()
+async def what_is_violated_in_the_last_cycle_of_the_test_trips_if_it_stays(dut):
+    """The test looks at the cycle before; the first armed cycle is safe by its own verdict."""
+    for stays in (False, True):
+        await start(dut)
+        drive(dut, 0, 0, True, False, InterlockCommand.ARM, False)
+        await cycles()
+        drive(dut, 0, 0, True, False, None, True)
+        await cycles(4 * len(Cause) + CLEAR_TICKS + 1)
+        drive(dut, 1 << 5, 0, True, False, None, True)
+        await settled()
+        assert get(dut.state) == InterlockState.ARMING and get(dut.safe)
+        await cycles()
+        drive(dut, 1 << 5 if stays else 0, 0, True, False, None, True)
+        await settled()
+        assert get(dut.state) == InterlockState.ARMED and get(dut.armed) and get(dut.safe) == stays
+        await step(dut)
+        assert get(dut.armed) != stays and get(dut.caught) == stays
+        await step(dut)
+        assert get(dut.state) == (InterlockState.TRIPPED if stays else InterlockState.ARMED)
+        assert get(dut.trips) == stays
+        await cycles()
+
+
 @cocotb.test()
 async def each_command_aborts_the_test_in_each_of_its_phases(dut):
-    for wait in range(0, 60, 3):
+    for wait in range(0, 4 * len(Cause) + 20, 3):
         for command in range(8):
             await start(dut)
             drive(dut, 0, 0, True, False, InterlockCommand.ARM, False)

@@ -4,7 +4,7 @@ import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge
 from cocotb.utils import get_sim_time
 from naive_scan import EXTRA, Tick, move, raster
-from support import PERIOD_NS, Bank, cycles, get, seeded, settled, signed, start, unpack
+from support import BANK_CYCLES, PERIOD_NS, Bank, cycles, get, seeded, settled, signed, start, unpack
 
 from reflexarc.contract.blocks import scan
 from reflexarc.contract.blocks.scan import ScanCommand, ScanState
@@ -243,21 +243,27 @@ async def stop_and_the_fall_of_live_end_a_raster_at_once(dut):
 
 
 @cocotb.test()
-async def live_that_falls_in_the_cycle_of_a_tick_stops_that_tick(dut):
+async def live_that_falls_in_the_cycle_before_a_tick_stops_that_tick(dut):
+    """In the cycle of the tick itself it comes too late to: that one still moves, but its sample is of no pixel any more."""
     bench = await ready(dut, "live in tick")
     await bench.configure(pixels=5, lines=3, pixel_samples=2, step_x=1 << 20, step_y=3 << 19)
     for ticks in range(3, 12):
-        assert not await bench.frame(ticks=ticks)
-        dut.live.value = 0
-        bench.now = Tick(bench.now.state, bench.now.x, bench.now.y)  # not active
-        await bench.tick()
-        bench.markers = [None] * MARKER_DELAY_SAMPLES
-        bench.now.state = ScanState.IDLE
-        await bench.gap(bench.now)
-        await bench.idle(3)
-        dut.live.value = 1
-        await cycles()
-    assert bench.aborts == 9
+        for cycles_before in (1, 0):
+            positions = [(tick.x, tick.y) for tick in raster(bench.config, bench.now.x, bench.now.y)]
+            assert not await bench.frame(ticks=ticks)
+            dut.live.value = 0
+            await cycles(cycles_before)
+            bench.now = Tick(bench.now.state, bench.now.x, bench.now.y)  # not active
+            await bench.tick()
+            bench.markers = [None] * MARKER_DELAY_SAMPLES
+            bench.now = Tick(ScanState.IDLE, *positions[ticks + 1 - cycles_before])
+            if not cycles_before:
+                await cycles()
+            await bench.gap(bench.now)
+            await bench.idle(3)
+            dut.live.value = 1
+            await cycles(2)
+    assert bench.aborts == 18
 
 
 @cocotb.test()
@@ -269,7 +275,7 @@ async def stop_in_the_cycle_of_a_tick_leaves_no_doubt(dut):
     frames = aborts = 0
     whole_frame = len(list(raster(config, 0, 0))) - 1  # ticks
     for ticks in range(whole_frame - 4, whole_frame):
-        for lead in range(4):  # cycles from the write's strobe to the tick
+        for lead in range(BANK_CYCLES + 3):  # cycles from the write's strobe to the tick
             await bench.command(ScanCommand.START)
             assert not await bench.follow(raster(config, bench.now.x, bench.now.y), ticks)
             remaining = cocotb.start_soon(bench.command(ScanCommand.STOP))
@@ -317,6 +323,7 @@ async def commands_that_do_not_fit_the_state_are_ignored(dut):
     await bench.command(ScanCommand.MOVE)
     assert not await bench.follow(move(bench.config, bench.now.x, bench.now.y, 1), ticks=5)
     await bench.command(ScanCommand.STOP)
+    await cycles()
     bench.now = Tick(ScanState.IDLE, bench.now.x, bench.now.y)
     await bench.idle(3)
     assert bench.aborts == 0

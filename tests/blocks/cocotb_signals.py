@@ -18,14 +18,20 @@ SAMPLES = 6000  # of a random run
 SHORTEST = 9  # cycles between samples
 # From a sample or an error to its verdict; what is made each 4 cycles has a range.
 FAST_CYCLES = 1
-STUCK_CYCLES = range(2, 6)
-OSCILLATION_CYCLES = range(7, 11)
+STUCK_CYCLES = range(4, 8)
+OSCILLATION_CYCLES = range(8, 12)
 ENERGY_CYCLES = 6  # of these, from the error to the new energy
+RUN_CYCLES = 2  # of these, from the sample to the new run
 # From the first cycle of a changed register, or of the pulse, to the first sample that is sure to be judged by it.
-WINDOW_CYCLES = 4
+WINDOW_CYCLES = 5
 SLEW_CYCLES = 5
 PULSE_EXTRA = 1
 STROBE_TO_FORCE = BANK_CYCLES
+INJECTED_CYCLES = 5  # after an injection, until a sample is compared with its limits again
+SLOW = (Cause.STUCK, Cause.OSCILLATION)  # judged without a sample: taken each 4 cycles, and compared in the cycle after
+# From a verdict to the interlock's question what was measured: of what it hears at once, and of the rest.
+LATCH_CYCLES = 3
+LATE_LATCH_CYCLES = 4
 # Wide limits, so that a test sets only what it is about.
 WIDE = {
     "current_high": CODE_MAX, "current_low": CODE_MIN, "monitor_high": CODE_MAX, "monitor_low": CODE_MIN,
@@ -99,18 +105,19 @@ class Lockstep:
         self.model = NaiveSignals(channels())
         self.bank = LockstepBank(dut, signals.BLOCK)
         self.conditions = Conditions(dut, SIGNAL_CAUSES)
-        self.history: deque[tuple[bool, int, int, set[Cause]]] = deque(maxlen=20)  # stuck, energy, its limit, enabled: a cycle each
-        self.latched = (0, 0)
+        self.history: deque[tuple[dict[Cause, int], dict[Cause, int], set[Cause]]] = deque(maxlen=20)  # SLOW: values, limits, enabled
+        self.latched = self.latching = (0, 0)  # in this cycle, in the next
         self.injected: set[Cause] = set()
         self.blind: dict[Cause, int] = {}  # verdicts that injection has changed, with the cycles until they are made anew
         self.unsampled: dict[int, set[Cause]] = {channel: set() for channel in range(channels())}  # the same, until a sample
         self.expected: dict[Cause, bool] = {}  # of a verdict that was injected in the cycle before
+        self.since_injection = 100
         self.lock = False
         self.seen: dict[Cause, int] = dict.fromkeys(SIGNAL_CAUSES, 0)
         self.refused = 0
 
-    async def cycle(self, codes: dict[int, int] | None = None, error: int | None = None, latch: int | None = None) -> None:
-        """One cycle; ``codes`` by converter."""
+    async def cycle(self, codes: dict[int, int] | None = None, error: int | None = None, ask: int | None = None) -> None:
+        """One cycle; ``codes`` by converter. What ``ask`` measured is latched in the next one."""
         dut, model = self.dut, self.model
         codes = codes or {}
         dut.samples.value = pack_samples(codes)
@@ -120,7 +127,7 @@ class Lockstep:
         dut.guard__lock.value = int(self.lock)
         self.conditions.enable(model.enabled)
         self.conditions.inject(*self.injected)
-        self.conditions.latch(latch)
+        latch = self.conditions.latch(ask)
         self.bank.drive()
         await settled()
         if self.bank.deciding is not None:
@@ -130,33 +137,38 @@ class Lockstep:
         hidden = set(self.blind) | set().union(*self.unsampled.values())
         fast = set(judged()) - {Cause.STUCK, Cause.OSCILLATION}
         assert (verdict ^ model.fast_verdict) & fast <= hidden, f"{verdict & fast}, expected {model.fast_verdict & fast}"
-        self.history.append((model.stuck, model.energy, model.settings["oscillation_limit"], model.enabled))
+        values = {Cause.STUCK: model.longest_run, Cause.OSCILLATION: model.energy}
+        limits = {Cause.STUCK: model.settings["stuck_samples"] - 1, Cause.OSCILLATION: model.settings["oscillation_limit"]}
+        self.history.append((values, limits, model.enabled))
         if len(self.history) > OSCILLATION_CYCLES[-1]:
-            # Judged in one of the last four cycles, by what stood there then.
-            stuck, oscillates = set(), set()
-            for judged_at in range(-1 - len(STUCK_CYCLES), -1):
-                is_stuck, _, limit, enabled = self.history[judged_at]
-                stuck.add(is_stuck and Cause.STUCK in enabled)
-                energy = self.history[judged_at - ENERGY_CYCLES + 1][1]
-                oscillates.add(energy > limit and Cause.OSCILLATION in enabled)
-            for cause, allowed in ((Cause.STUCK, stuck), (Cause.OSCILLATION, oscillates)):
+            # Judged in one of the last four cycles, by the limit of then and the value that stood in the cycle before.
+            for cause, known in ((Cause.STUCK, RUN_CYCLES), (Cause.OSCILLATION, ENERGY_CYCLES)):
+                allowed = set()
+                for judged_at in range(-1 - len(STUCK_CYCLES), -1):
+                    value = self.history[judged_at - known][0][cause]
+                    _, limits, enabled = self.history[judged_at]
+                    allowed.add(value > limits[cause] and cause in enabled)
                 assert cause in hidden or (cause in verdict) in allowed, f"{cause.name} {cause in verdict}, allowed {allowed}"
         assert verdict <= set(judged())
         assert {cause: cause in verdict for cause in self.expected} == self.expected
         self.expected = {}
         assert get(dut.contact) == model.contact
         assert self.conditions.latched() == self.latched
+        groups = [{HIGH[channel], LOW[channel], SLEW[channel]} for channel in range(channels())]
+        assert get(dut.conditions__short) == sum(1 << channel for channel, group in enumerate(groups) if verdict & group)
         for cause in verdict - hidden:
             self.seen[cause] += 1
+        self.latched = self.latching
         if latch is not None:
-            self.latched = model.measured(latch)
+            self.latching = model.measured(latch)
         # Now the cycle ends.
         model.take({channel: code for channel, code in codes.items() if channel < channels()})
         if error is not None:
             model.oscillation.take(Fraction(error, 4096))
         for channel in self.unsampled:
-            if channel in codes:
+            if channel in codes and self.since_injection >= INJECTED_CYCLES:
                 self.unsampled[channel] = set()
+        self.since_injection = 1 if self.injected else self.since_injection + 1
         self.blind = {cause: left - 1 for cause, left in self.blind.items() if left > 1}
         await cycles()
 
@@ -175,15 +187,17 @@ class Lockstep:
             oscillation.fast_shift, oscillation.slow_shift, oscillation.window = (self.model.settings[n] for n in OSCILLATION_SHIFTS)
 
     async def injection(self, cause: Cause) -> None:
-        """One cycle of injection without a sample; from the next cycle on the cause is violated."""
+        """Injection without a sample, for one cycle or as long as it takes; from the next cycle on the cause is violated."""
         self.injected = {cause}
         # A comparison that sees a value beyond all limits may find others of the same converter violated, or no more.
         for channel in self.unsampled:
             group = {HIGH[channel], LOW[channel], SLEW[channel]}
             if cause in group or cause is Cause.SATURATED:
                 self.unsampled[channel] |= group if cause in group else {cause}
-        if cause in (Cause.STUCK, Cause.OSCILLATION):
-            self.blind[cause] = 6
+        if cause in SLOW:
+            self.blind[cause] = 7
+        if cause is not Cause.SATURATED:
+            await self.cycle()
         enabled = cause in self.model.enabled
         await self.cycle()
         self.injected = set()
@@ -247,12 +261,12 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
     for index in range(SAMPLES):
         gap = rng.choice([SHORTEST, rng.randrange(SHORTEST, 21)]) if rng.random() < 0.97 else rng.randrange(20, 90)
         present = set(range(CHANNELS)) if rng.random() < 0.9 else {rng.randrange(CHANNELS)}
-        # The first sample isn't what the registers hold after reset: that one counts as a repetition of nothing.
-        codes = {channel: random_code(rng, model, channel) if index else 1 + channel for channel in sorted(present)}
+        # The first sample is what the registers hold after reset: no repetition of anything.
+        codes = {channel: random_code(rng, model, channel) if index else 0 for channel in sorted(present)}
         plan: dict[int, list] = {}
         error_at = rng.randrange(gap)
         chosen = None
-        if rng.random() < 0.4 and gap > SHORTEST:
+        if rng.random() < 0.4 and gap > SHORTEST + PULSE_EXTRA:
             chosen = rng.choice(names)
             extra = PULSE_EXTRA if chosen == "pulse_samples_max" else 0
             at = rng.randrange(1, gap - STROBE_TO_FORCE - SLEW_CYCLES - extra + 1)
@@ -270,7 +284,7 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
             chosen_enable = set(SIGNAL_CAUSES) if rng.random() < 0.6 else set(rng.sample(SIGNAL_CAUSES, rng.randrange(9)))
             plan.setdefault(rng.randrange(gap), []).append(lambda e=chosen_enable: setattr(model, "enabled", e))
         latch_cause = rng.choice([*SIGNAL_CAUSES, Cause.Z_HIGH, 63]) if rng.random() < 0.3 else None
-        latch_at = FAST_CYCLES + 1
+        latch_at = FAST_CYCLES + (LATE_LATCH_CYCLES if latch_cause is Cause.SATURATED else LATCH_CYCLES)
         if any(latch_cause in (HIGH[channel], LOW[channel], SLEW[channel]) for channel in set(range(CHANNELS)) - present):
             latch_at = None  # the interlock asks after a sample of that converter
         if latch_cause is Cause.STUCK:
@@ -282,17 +296,17 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
             error = None
             if cycle == error_at and since_error >= ENERGY_CYCLES and not (chosen in OSCILLATION_SHIFTS and cycle):
                 error = rng.choice([rng.randrange(-(1 << 17), 1 << 17), rng.randrange(-999, 1000), 0])
-            latch = latch_cause if cycle == latch_at else None
-            if latch is Cause.OSCILLATION and since_error < ENERGY_CYCLES:
-                latch = None
-            if latch in set().union(*bench.unsampled.values()):
-                latch = None  # injected, and not judged anew since
-            latches += latch is not None
-            if cycle == inject_at and error is None and latch is None and cycle:
+            ask = latch_cause if latch_at is not None and cycle == latch_at - 1 else None
+            if ask is Cause.OSCILLATION and (since_error < ENERGY_CYCLES or error is not None):
+                ask = None
+            if ask in set().union(*bench.unsampled.values()):
+                ask = None  # injected, and not judged anew since
+            latches += ask is not None
+            if cycle == inject_at and error is None and ask is None and cycle:
                 injections += 1
                 await bench.injection(rng.choice(judged()))
             else:
-                await bench.cycle(codes if cycle == 0 else None, error, latch)
+                await bench.cycle(codes if cycle == 0 else None, error, ask)
             since_error = 1 if error is not None else since_error + 1
     cocotb.log.info("cycles with each verdict: %s; %d latches, %d refused writes", bench.seen, latches, bench.refused)
     assert all(bench.seen[cause] for cause in judged()) and latches > 500 and injections > 100 and bench.refused > 10
@@ -457,6 +471,37 @@ async def what_is_changed_counts_within_its_cycles(dut):
 
 
 @cocotb.test()
+async def what_changes_beside_a_sample_counts_for_the_next_and_is_not_in_the_record_of_this(dut):
+    """A limit, and a pulse that uses its last sample up: the limits stand until the interlock has asked for what was judged."""
+    bench = Bench(dut)
+
+    async def change(name: str, value: int, wait: int) -> None:
+        await cycles(wait)
+        await bench.bank.write(name, value)
+
+    for phase in range(4):
+        for after in range(LATCH_CYCLES + FAST_CYCLES):
+            for pulse in (0, 1):
+                pulsed = {"pulse_samples_max": 1, "pulse_current_high": 5, "pulse_current_slew": SLEW_MAX} if pulse else {"current_high": 5}
+                await bench.begin(**pulsed)
+                await bench.take(0, 0)
+                await bench.pulse(pulse)
+                await cycles(SHORTEST + phase)
+                # In force so many cycles after the sample.
+                changing = cocotb.start_soon(change("contact_current" if pulse else "current_high", 100, after))
+                await cycles(STROBE_TO_FORCE)
+                dut.samples.value = pack_samples({CURRENT: 7, MONITOR: 1})
+                assert not await bench.conditions.settled_verdict()
+                dut.samples.value = 0
+                assert await bench.conditions.settled_verdict() == {HIGH[CURRENT]}
+                await cycles(LATCH_CYCLES + FAST_CYCLES - 3)  # it is named one cycle before it is latched
+                assert await bench.conditions.measured(HIGH[CURRENT]) == (7, 5), f"changed {after} cycles after the sample"
+                await changing
+                await cycles(SHORTEST - 7)  # the samples are as close as they can be
+                assert not await bench.take(100, 2)
+
+
+@cocotb.test()
 async def the_pulses_limits_stand_alone(dut):
     """Wider than the hard ones, tighter than them, and whatever the soft ones are."""
     bench = Bench(dut)
@@ -532,7 +577,7 @@ async def both_rails_are_saturation_and_their_neighbours_are_not(dut):
 
 @cocotb.test()
 async def a_converter_is_stuck_with_exactly_so_many_equal_samples(dut):
-    """Of either converter, while the other one moves; 2 to 5 cycles after the sample that makes it so."""
+    """Of either converter, while the other one moves; 4 to 7 cycles after the sample that makes it so."""
     bench = Bench(dut)
     waited = set()
     for channel in range(channels()):
@@ -549,6 +594,13 @@ async def a_converter_is_stuck_with_exactly_so_many_equal_samples(dut):
             assert Cause.STUCK in await bench.take_on(channel, 1234)
             assert Cause.STUCK not in await bench.take_on(channel, 1235)
     assert waited <= set(STUCK_CYCLES)
+    # The first sample repeats nothing, also where it is what the registers hold after reset.
+    for channel in range(channels()):
+        await bench.begin(stuck_samples=3)
+        for index in range(3):
+            verdict = await bench.take(*((0, 1 + index) if channel == CURRENT else (1 + index, 0)))
+            assert (Cause.STUCK in verdict) == (index == 2)
+        assert await bench.conditions.measured(Cause.STUCK) == (3, 3)
     # Two converters that repeat each other's codes aren't stuck.
     await bench.begin(stuck_samples=2)
     for index in range(8):
@@ -628,19 +680,20 @@ async def contact_is_a_magnitude_at_or_above_its_limit(dut):
 
 @cocotb.test()
 async def injection_fires_each_condition_whatever_its_limit(dut):
-    """In the next cycle, with every limit as wide as it can be, and with no trace of it after the next samples."""
+    """In the next cycle, or the one after, with every limit as wide as it can be, and with no trace of it after the next samples."""
     bench = Bench(dut)
     for cause, pulse in itertools.product(judged(), (0, 1)):
         await bench.begin(stuck_samples=(1 << 24) - 1, pulse_samples_max=4)
         assert not await bench.take(100, 200) and not await bench.take(101, 201)
         await bench.pulse(pulse)
         bench.conditions.inject(cause)
-        assert cause not in await bench.conditions.settled_verdict()
+        for _ in range(1 if cause is Cause.SATURATED else 2):
+            assert cause not in await bench.conditions.settled_verdict()
         for _ in range(20):
             assert cause in await bench.conditions.settled_verdict()
         bench.conditions.inject()
-        if cause in (Cause.STUCK, Cause.OSCILLATION):
-            await cycles(4)  # judged anew without a sample
+        if cause in SLOW:
+            await cycles(5)  # judged anew without a sample
             assert not await bench.conditions.settled_verdict()
         await bench.pulse(0)
         # The last sample, the one before and the runs are what they were.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 CODE_MAX = (1 << 19) - 1
 RAIL = CODE_MAX << 12  # Q20.12
-XY_WAIT, Z_WAIT = 3, 1  # cycles in which the envelope judges a request; one more, and it is driven
+XY_WAIT, BIAS_WAIT, Z_WAIT = 5, 5, 1  # cycles in which a request is judged, and before that the bias chosen; one more, and it is driven
 
 
 def code(position: int) -> int:
@@ -68,20 +68,22 @@ class NaiveGate:
     x: int = 0
     y: int = 0
     z: int = RAIL  # Q20.12
-    bias: int = 0
+    bias: int = 0  # Q20.12: on its way to 0 it has a fraction
     blank: bool = True
     trigger: bool = False
     pump: bool = False
     pulse_driven: bool = False
     motor: NaiveMotor = field(default_factory=NaiveMotor)
-    kept_bias: int = 0  # Q20.12, the last one driven outside of a pulse, or what has become of it on its way to 0
+    kept_bias: int = 0  # code, the last one driven outside of a pulse
     asked: list[Request] = field(default_factory=lambda: [Request() for _ in range(XY_WAIT)])  # in the cycles before, newest last
     was_safe: bool = True
     first_safe: bool = False  # the first safe codes stand in this cycle
     since_first_safe: int = 1 << 40
     to_beat: int = -1  # cycles since the last beat, or since the first safe cycle
     withdrawn: bool = True  # in the cycle before
-    was_ramping: bool = False  # a ramp begins with the second cycle of its reaction
+    ramping: tuple[bool, ...] = (False,) * 3  # told to in each of the three cycles before: a ramp begins with its reaction's fourth
+    zeroing: bool = False  # told to take the bias to 0, in the cycle before
+    was_withdrawn: bool = True  # two cycles before
 
     def load(self, frame: bool) -> bool:
         """Whether a DAC frame starts in this cycle."""
@@ -93,31 +95,34 @@ class NaiveGate:
         beat = self.to_beat == self.period - 1
         if beat or first:
             self.to_beat = -1
-        go = safe and reaction.retreat and self.withdrawn
+        go = self.was_safe and reaction.retreat and self.withdrawn
         self.motor.step(go, beat, registers["retreat_steps"])
         was_at_rail = self.z == RAIL
+        if not self.pulse_driven:
+            self.kept_bias = self.bias >> 12
         if safe:
-            self.bias, self.blank, self.pulse_driven = self.kept_bias >> 12, True, False
             if (beat or first) and reaction.retract:
                 self.z = min(self.z + registers["retract_step"], RAIL)
-            if reaction.bias_zero:
-                self.kept_bias = 0
-            elif reaction.bias_ramp and self.was_ramping and self.withdrawn and beat:
+            if self.pulse_driven:
+                self.bias = self.kept_bias << 12
+            elif self.zeroing:
+                self.bias = 0
+            elif all(self.ramping) and self.was_withdrawn and beat:
                 step = registers["bias_step"]
-                if abs(self.kept_bias) <= step:
-                    self.kept_bias = 0
+                if abs(self.bias) <= step:
+                    self.bias = 0
                 else:
-                    self.kept_bias += step if self.kept_bias < 0 else -step
+                    self.bias += step if self.bias < 0 else -step
+            self.blank, self.pulse_driven = True, False
         else:
-            xy, z = self.asked[-XY_WAIT], self.asked[-Z_WAIT]
-            self.x, self.y, self.z, self.bias = code(xy.x), code(xy.y), code(z.z) << 12, z.bias
-            self.blank, self.pulse_driven = request.blank, z.pulse
-            # A bias that had begun its ramp loses its fraction.
-            self.kept_bias = (self.kept_bias >> 12) << 12 if z.pulse else z.bias << 12
+            xy, bias, z = self.asked[-XY_WAIT], self.asked[-BIAS_WAIT], self.asked[-Z_WAIT]
+            self.x, self.y, self.z, self.bias = code(xy.x), code(xy.y), code(z.z) << 12, bias.bias << 12
+            self.blank, self.pulse_driven = request.blank, bias.pulse
             self.pump ^= beat
         self.trigger = reaction.trigger
-        self.withdrawn = was_at_rail
-        self.was_ramping = reaction.bias_ramp
+        self.withdrawn, self.was_withdrawn = was_at_rail, self.withdrawn
+        self.ramping = (reaction.bias_ramp and not reaction.bias_zero, *self.ramping[:2])
+        self.zeroing = reaction.bias_zero
         self.first_safe = first
         self.since_first_safe = 0 if first else self.since_first_safe + 1
         self.was_safe = safe

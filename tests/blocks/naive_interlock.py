@@ -6,9 +6,21 @@ from dataclasses import dataclass, field
 from naive_bank import NaiveParity
 
 from reflexarc.contract.blocks import interlock
-from reflexarc.contract.blocks.interlock import MASKABLE, NO_CAUSE, ArmingResult, Cause, InterlockCommand, InterlockState, Strap
+from reflexarc.contract.blocks.interlock import (
+    MASKABLE,
+    NO_CAUSE,
+    SIGNAL_CAUSES,
+    ArmingResult,
+    Cause,
+    InterlockCommand,
+    InterlockState,
+    Strap,
+)
 
 LINE_CYCLES = 3  # from an external line to its verdict
+AT_ONCE = set(SIGNAL_CAUSES[:6]) | {Cause.Z_HIGH, Cause.Z_LOW, Cause.Z_VELOCITY, Cause.ESTOP, Cause.READY, Cause.GAIN}
+LATE_CYCLES = 1  # for which the verdicts on all other causes wait
+LATCH_CYCLES = 3  # from the violated cycle to ``latch``
 FIRE_CYCLES = 128  # for which a condition is waited for, to be silent and then to fire
 CLEAR_TICKS = 3
 CLEAR_CYCLES = 512
@@ -42,12 +54,16 @@ class NaiveLifecycle:
     trips: int = 0
     result: ArmingResult = ArmingResult.NONE
     result_cause: int = NO_CAUSE
-    latch: bool = False  # the first cycle after the trip
+    armed: bool = False  # live unless something is violated
+    caught: bool = False  # the cycle after the one that was violated
+    known: bool = False  # the cycle after that: state, causes and first cause are there
+    latch: bool = False  # the cycle after that
     injected: Cause | None = None
+    before: set[Cause] = field(default_factory=set)  # verdict of the cycle before: all but the way from armed to safe looks at that
     _test: Generator | None = None
 
     def safe(self, verdict: set[Cause]) -> bool:
-        return self.state is not InterlockState.ARMED or bool(verdict)
+        return not self.armed or bool(verdict)
 
     @property
     def locked(self) -> bool:
@@ -56,34 +72,44 @@ class NaiveLifecycle:
     def _self_test(self):
         """One yield a cycle: what is injected in it; what comes back is what was seen in it."""
         for cause in Cause:
+            verdict, _, _ = yield None
             for _ in range(FIRE_CYCLES + 1):
+                before = verdict
                 verdict, _, _ = yield None
-                if cause not in verdict:
+                if cause not in before:
                     break
             else:
                 return ArmingResult.DID_NOT_CLEAR, cause
+            verdict, tested, _ = yield cause
             for _ in range(FIRE_CYCLES + 1):
+                before, was_tested = verdict, tested
                 verdict, tested, _ = yield cause
-                if cause in verdict or cause not in tested:
+                if cause in before or cause not in was_tested:
                     break
             else:
                 return ArmingResult.DID_NOT_FIRE, cause
         ticks = 0
+        verdict, _, _ = yield None
         for _ in range(CLEAR_CYCLES + 1):
+            before = verdict
             verdict, _, tick = yield None
-            if ticks == CLEAR_TICKS and not verdict:
+            if ticks == CLEAR_TICKS and not before:
                 return ArmingResult.ARMED, NO_CAUSE
             ticks = min(CLEAR_TICKS, ticks + tick)
-        return ArmingResult.DID_NOT_CLEAR, min(verdict, default=NO_CAUSE)
+        return ArmingResult.DID_NOT_CLEAR, min(before, default=NO_CAUSE)
 
     def step(self, verdict: set[Cause], tested: set[Cause], commissioned: bool, flags_set: bool, command: int | None, tick: bool) -> None:
-        self.latch = self.state is InterlockState.ARMED and bool(verdict)
+        before, self.before = self.before, verdict
+        self.latch, self.known, self.caught = self.known, self.caught, self.armed and bool(verdict)
+        self.causes = self.causes | verdict
+        if self.caught:
+            self.armed = False
         if self.state is InterlockState.DISARMED and command == InterlockCommand.ARM:
             self.result_cause = NO_CAUSE
             if not commissioned:
                 self.result = ArmingResult.NOT_COMMISSIONED
-            elif verdict or flags_set:
-                self.result, self.result_cause = ArmingResult.VIOLATED, min(verdict, default=NO_CAUSE)
+            elif before or flags_set:
+                self.result, self.result_cause = ArmingResult.VIOLATED, min(before, default=NO_CAUSE)
             else:
                 self.state, self.result = InterlockState.ARMING, ArmingResult.UNDER_TEST
                 self._test = self._self_test()
@@ -97,19 +123,19 @@ class NaiveLifecycle:
                 except StopIteration as stop:
                     self._end(*stop.value)
         elif self.state is InterlockState.ARMED:
-            if verdict:
-                self.state, self.first_cause, self.causes = InterlockState.TRIPPED, min(verdict), set(verdict)
-                self.trips += 1
-            elif command == InterlockCommand.DISARM:
-                self.state = InterlockState.DISARMED
+            if command == InterlockCommand.DISARM:
+                self.state, self.armed = InterlockState.DISARMED, False
         elif self.state is InterlockState.TRIPPED:
-            self.causes = self.causes | verdict
-            if command == InterlockCommand.ACK and not verdict and not flags_set:
-                self.state, self.causes = InterlockState.DISARMED, set()
+            if command == InterlockCommand.ACK and not before and not flags_set:
+                self.state = InterlockState.DISARMED
+        if self.known:  # whatever was commanded
+            self.state, self.first_cause, self.causes = InterlockState.TRIPPED, min(before), before | verdict
+            self.trips += 1
 
     def _end(self, result: ArmingResult, cause: int) -> None:
         self.result, self.result_cause, self.injected = result, cause, None
-        self.state = InterlockState.ARMED if result is ArmingResult.ARMED else InterlockState.DISARMED
+        self.armed = result is ArmingResult.ARMED
+        self.state = InterlockState.ARMED if self.armed else InterlockState.DISARMED
 
 
 @dataclass
@@ -152,13 +178,18 @@ class NaiveInterlock:
         self.now = 0
         self.was_safe = True
         self.reaction = {"retract": Strap.TIP in straps, "bias_ramp": False, "bias_zero": False, "trigger": False, "retreat": False}
-        self._past = [Inputs()] * (LINE_CYCLES + 1)  # the last cycles', newest last
+        self._past = [Inputs()] * (LATCH_CYCLES + LINE_CYCLES)  # the last cycles', newest last
         self._own = {Cause.ESTOP}  # in this cycle; the line was not seen yet
+        self._late: set[Cause] = set()  # judged in the cycle before
         self._tick_at = -1  # the reset counts as one, and as a beat of each heart
         self._beat_at = {Cause.HEARTBEAT: -1, Cause.CPU_HEARTBEAT: -1}
+        self._old: set[Cause] = set()  # hearts that were too old, or injected, in the cycle before
+        self._age_when_old = {Cause.HEARTBEAT: 0, Cause.CPU_HEARTBEAT: 0}  # when they became it
         self._parity = NaiveParity()  # of the interlock's own registers
         self._touching = False
-        self._gather = False
+        self._latched = (False, False)  # in the cycle before, and in the one before that
+        self.parity_test = False  # checks are made to fail: a cycle after the injection
+        self.parity_check = False
 
     @property
     def enabled(self) -> set[Cause]:
@@ -168,7 +199,9 @@ class NaiveInterlock:
     def begin(self, inputs: Inputs, written: dict[str, int]) -> None:
         """``written``: what a register took, in force from this cycle on."""
         self.registers |= written
-        self.verdict = self._own | inputs.judged
+        judged = self._own | inputs.judged
+        self.verdict = (judged & AT_ONCE) | self._late
+        self._judged = judged
 
     @property
     def safe(self) -> bool:
@@ -179,12 +212,14 @@ class NaiveInterlock:
         life, r = self.life, self.registers
         # Flags and the record of a trip.
         tripped = life.state is InterlockState.TRIPPED
-        latching = self.verdict if life.latch or tripped or (life.state is InterlockState.ARMED) else set()
+        latching = self.verdict if life.caught or tripped or life.armed else set()
+        if life.caught:
+            self.trip = Trip(self.trip.value, self.trip.limit, inputs.time)
         if life.latch:
-            self.trip = Trip(*self._measured(inputs), inputs.time)
-        if self._gather:
+            self.trip = Trip(*self._measured(), self.trip.time)
+        if self._latched[1]:
             self.trip = Trip(self.trip.value | inputs.shown[0], self.trip.limit | inputs.shown[1], self.trip.time)
-        self._gather = life.latch
+        self._latched = (life.latch, self._latched[0])
         # Reactions, of what stands in this cycle.
         due = {
             name: tripped and bool(life.causes & causes_of(r[f"react_{name}"])) for name in ("retract", "bias_ramp", "trigger", "retreat")
@@ -197,7 +232,7 @@ class NaiveInterlock:
             "trigger": due["trigger"],
             "retreat": due["retreat"] and Strap.MOTOR in self.straps,
         }
-        self._touching = inputs.contact if life.latch else tripped and self._touching
+        self._touching = inputs.contact if life.caught else tripped and self._touching
         # The conditions that are judged here, for the next cycle.
         command, tick_at = written.get("command"), self._tick_at
         injected = {life.injected} - {None}
@@ -216,12 +251,18 @@ class NaiveInterlock:
             Cause.CPU_HEARTBEAT: self._silent(Cause.CPU_HEARTBEAT, "cpu_heartbeat", written),
         }
         # A condition that is injected fires, but for a comparison that can't: ready lines of which none is required. Parity is injected
-        # into the registers' checks, two cycles before, and each of them must fail.
+        # into the registers' checks, three cycles before, and each of them must fail.
         fires = injected - {Cause.READY, Cause.PARITY}
         own = {cause for cause, violated in found.items() if violated or cause in fires} & self.enabled
-        parity_test = Cause.PARITY in injected
-        self._parity.step(inputs.tick or parity_test, parity_test, set())
+        ticked = self.parity_check  # the test of arming counts them a cycle later too
+        self._parity.step(self.parity_check, self.parity_test, set())
+        self.parity_test = Cause.PARITY in injected
+        self.parity_check = inputs.tick or self.parity_test
         for cause, name in ((Cause.HEARTBEAT, "heartbeat"), (Cause.CPU_HEARTBEAT, "cpu_heartbeat")):
+            old = found[cause] or cause in injected
+            if old and cause not in self._old:
+                self._age_when_old[cause] = self._age(cause)
+            self._old = self._old | {cause} if old else self._old - {cause}
             if name in written:
                 self._beat_at[cause] = self.now
         if inputs.tick:
@@ -230,9 +271,9 @@ class NaiveInterlock:
         number = r["commissioned"] >> 3
         commissioned = bool(number) and (r["commissioned"] & 7) == (int(self.straps) & 7)
         self.was_safe = self.safe
-        life.step(self.verdict, self.enabled, commissioned, bool(self.flags), command, inputs.tick)
+        life.step(self.verdict, self.enabled, commissioned, bool(self.flags), command, ticked)
         self.flags = (self.flags - causes_of(clear)) | latching
-        self._own = own
+        self._own, self._late = own, self._judged - AT_ONCE
         self._past = [*self._past[1:], inputs]
         self.now += 1
 
@@ -240,20 +281,20 @@ class NaiveInterlock:
         """What the external lines were two cycles ago."""
         return [*self._past, inputs][-LINE_CYCLES]
 
-    def _age(self, cause: Cause, at: int) -> int:
-        return at - 1 - self._beat_at[cause]
+    def _age(self, cause: Cause) -> int:
+        return self.now - 1 - self._beat_at[cause]
 
     def _silent(self, cause: Cause, name: str, written: dict[str, int]) -> bool:
         if name in written:
             return False
-        return self._age(cause, self.now) >= self.registers[f"{name}_timeout"]
+        return self._age(cause) >= self.registers[f"{name}_timeout"]
 
-    def _measured(self, inputs: Inputs) -> tuple[int, int]:
-        """Value and limit of a cause that is judged here; this is two cycles after the comparison."""
-        r, lines = self.registers, self._past[-LINE_CYCLES - 1]
+    def _measured(self) -> tuple[int, int]:
+        """Value and limit of a cause that is judged here; the lines were compared in the cycle before they were violated."""
+        r, lines = self.registers, self._past[-LATCH_CYCLES - LINE_CYCLES]
         return {
-            Cause.HEARTBEAT: (self._age(Cause.HEARTBEAT, self.now - 2), r["heartbeat_timeout"]),
-            Cause.CPU_HEARTBEAT: (self._age(Cause.CPU_HEARTBEAT, self.now - 2), r["cpu_heartbeat_timeout"]),
+            Cause.HEARTBEAT: (self._age_when_old[Cause.HEARTBEAT], r["heartbeat_timeout"]),
+            Cause.CPU_HEARTBEAT: (self._age_when_old[Cause.CPU_HEARTBEAT], r["cpu_heartbeat_timeout"]),
             Cause.READY: (lines.ready, r["ready_required"]),
             Cause.GAIN: (lines.gain, r["gain_expected"]),
             Cause.EVENT: (r["event_class"], r["event_class"]),

@@ -85,8 +85,8 @@ class NaiveSignals:
         return self.by_sample | ({Cause.SATURATED} if any(self.saturated.values()) else set())
 
     @property
-    def stuck(self) -> bool:
-        return any(self.run(channel) >= self.settings["stuck_samples"] for channel in self.seen)
+    def longest_run(self) -> int:
+        return max(self.run(channel) for channel in self.seen)
 
     @property
     def energy(self) -> int:
@@ -109,7 +109,7 @@ class NaiveSignals:
             case Cause.SATURATED:
                 return self.last(CURRENT if self.saturated[CURRENT] else max(self.seen)), 0
             case Cause.STUCK:
-                return max(self.run(each) for each in self.seen), self.settings["stuck_samples"]
+                return self.longest_run, self.settings["stuck_samples"]
             case Cause.OSCILLATION:
                 return self.energy, min(self.settings["oscillation_limit"], (1 << 31) - 1)  # what the record's 32 bits hold
         return 0, 0

@@ -35,7 +35,7 @@ from reflexarc.contract.registers import WORD_BYTES, Block, Register
 FOLDER = Path(__file__).parent
 BUILD = FOLDER.parents[1] / "build" / "blocks"
 PERIOD_NS = 10
-BANK_CYCLES = 3  # from a bank's strobe to its answer, and to what was written being in force
+BANK_CYCLES = 4  # from a bank's strobe to its answer, and to what was written being in force
 # Lint is no matter of generated text.
 BUILD_ARGS = ("-Wno-fatal", "-Wno-lint", "--x-assign", "0", "--x-initial", "0")
 # One C++ file a block: the PyPI package is not set up for precompiled headers, which parallel builds use. -O1 for the C++: the time of these

@@ -18,6 +18,7 @@ class Conditions:
     def __init__(self, dut: Any, causes: tuple[Cause, ...]):
         self._dut = dut
         self.causes = causes
+        self.asked: int | None = None  # what is latched in the next cycle
 
     def _mask(self, causes) -> int:
         return sum(1 << self.causes.index(cause) for cause in causes)
@@ -35,20 +36,27 @@ class Conditions:
         bits = get(self._dut.conditions__verdict)
         return {cause for index, cause in enumerate(self.causes) if bits >> index & 1}
 
-    def latch(self, cause: int | None) -> None:
-        """Ask in this cycle for what ``cause`` measured; None: ask for nothing."""
-        self._dut.conditions__latch.value = int(cause is not None)
-        self._dut.conditions__cause.value = cause or 0
+    def latch(self, cause: int | None) -> int | None:
+        """Once a cycle: name the cause of which the next one latches what it measured; None: it latches nothing.
+
+        The cause that is latched in this cycle, or None. A name stands for two cycles.
+        """
+        latched, self.asked = self.asked, cause
+        assert latched is None or cause is None
+        self._dut.conditions__latch.value = int(latched is not None)
+        if cause is not None:
+            self._dut.conditions__cause.value = cause
+        return latched
 
     def latched(self) -> tuple[int, int]:
-        """Value and limit, after ``settled()`` of the cycle after ``latch``."""
+        """Value and limit, after ``settled()``, from two cycles after ``latch`` on."""
         return signed(get(self._dut.conditions__value), 32), signed(get(self._dut.conditions__limit), 32)
 
     async def measured(self, cause: int) -> tuple[int, int]:
-        """What ``cause`` measured; takes two cycles."""
-        self.latch(cause)
-        await cycles()
-        self.latch(None)
+        """What ``cause`` measured; takes four cycles."""
+        for asked in (cause, None, None):
+            self.latch(asked)
+            await cycles()
         await settled()
         answer = self.latched()
         await cycles()

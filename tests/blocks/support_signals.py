@@ -15,7 +15,7 @@ from reflexarc_hw.lib.packet import WORD
 
 @dataclass
 class Access:
-    """One access to a bank: strobe in cycle 0; a read looks in cycle 1, a write is decided in cycle 2; answered and in force in cycle 3."""
+    """One access to a bank: strobe in cycle 0; a read looks in cycle 1, a write is decided in cycle 3; answered and in force in cycle 4."""
 
     name: str
     raw: int | None  # None: a read
@@ -40,6 +40,7 @@ class LockstepBank:
         self._rest = 0
         self.strobing: Access | None = None
         self._looking: Access | None = None
+        self._between: Access | None = None
         self._committing: Access | None = None
         self.answering: Access | None = None
 
@@ -56,7 +57,7 @@ class LockstepBank:
 
     @property
     def _busy(self) -> bool:
-        return any(access is not None for access in (self.strobing, self._looking, self._committing, self.answering))
+        return any(access is not None for access in (self.strobing, self._looking, self._between, self._committing, self.answering))
 
     @property
     def idle(self) -> bool:
@@ -71,7 +72,8 @@ class LockstepBank:
 
     def drive(self) -> None:
         """The pins of this cycle."""
-        self.answering, self._committing, self._looking, self.strobing = self._committing, self._looking, self.strobing, None
+        self.answering, self._committing, self._between = self._committing, self._between, self._looking
+        self._looking, self.strobing = self.strobing, None
         self._port["strobe"].value = 0
         if self._rest:
             self._rest -= 1

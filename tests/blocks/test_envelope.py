@@ -3,11 +3,11 @@
 from support import run_block
 
 from reflexarc_hw.blocks.envelope import Envelope
-from reflexarc_hw.blocks.envelope.envelope import XY_CYCLES, Z_CYCLES
+from reflexarc_hw.blocks.envelope.envelope import BIAS_CYCLES, XY_CYCLES, Z_CYCLES
 
 
 def test_envelope():
-    assert (Z_CYCLES, XY_CYCLES) == (1, 3)  # the gate holds its requests back by as many
+    assert (Z_CYCLES, BIAS_CYCLES, XY_CYCLES) == (1, 3, 4)  # the gate holds its requests back by as many
     run_block(Envelope(), "cocotb_envelope", name="envelope")
 
 

@@ -5,7 +5,7 @@ from support import run_block
 
 from reflexarc_hw.blocks.reaction import Reaction
 
-BIAS_CYCLES = 3  # detection to the gate's bias
+BIAS_CYCLES = 7  # detection to the gate's bias
 
 
 def test_reaction():
