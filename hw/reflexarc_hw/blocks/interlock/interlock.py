@@ -34,10 +34,7 @@ GUARDED = ("signals", "envelope", "dose", "gate")  # blocks with locked register
 
 # What has no cycle to lose from its verdict to the gate: the raw samples' two cycles, z, which the gate drives in the cycle after, and the
 # external lines. The rest is gathered in one more: the gate holds x, y and the bias back for as long.
-SHORT = sum(
-    1 << cause
-    for cause in (*SIGNAL_CAUSES[:6], Cause.Z_HIGH, Cause.Z_LOW, Cause.Z_VELOCITY, Cause.ESTOP, Cause.READY, Cause.GAIN)
-)
+SHORT = sum(1 << cause for cause in (*SIGNAL_CAUSES[:6], Cause.Z_HIGH, Cause.Z_LOW, Cause.Z_VELOCITY, Cause.ESTOP, Cause.READY, Cause.GAIN))
 SHORT_BITS = {"signals": 2, "envelope": 1}
 
 ALWAYS = sum(1 << cause for cause in Cause if cause not in MASKABLE)

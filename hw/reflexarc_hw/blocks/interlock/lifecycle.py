@@ -115,6 +115,8 @@ class Lifecycle(wiring.Component):
         with m.Switch(self.state):
             with m.Case(InterlockState.DISARMED):
                 with m.If(commanded(InterlockCommand.ARM)):
+                    m.d.sync += [turn.eq(1), cause.eq(0), ticks.eq(0)]
+                    begin(Part.SILENT)
                     with m.If(~self.commissioned):
                         m.d.sync += [self.result.eq(ArmingResult.NOT_COMMISSIONED), self.result_cause.eq(NO_CAUSE)]
                     with m.Elif(was_violated | self.flags_set):
@@ -124,11 +126,7 @@ class Lifecycle(wiring.Component):
                             self.state.eq(InterlockState.ARMING),
                             self.result.eq(ArmingResult.UNDER_TEST),
                             self.result_cause.eq(NO_CAUSE),
-                            turn.eq(1),
-                            cause.eq(0),
-                            ticks.eq(0),
                         ]
-                        begin(Part.SILENT)
             with m.Case(InterlockState.ARMING):
                 with m.If(self.command_valid):
                     end(ArmingResult.ABORTED)
