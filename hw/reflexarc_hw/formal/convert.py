@@ -78,7 +78,8 @@ def main() -> None:
     proof = next(each for each in importlib.import_module(wanted["module"]).PROOFS if each.name == wanted["proof"])
     if finder.unused:
         raise ImportError(f"not part of proof {proof.name!r}: {sorted(finder.unused)}")
-    proof.goal = wanted["goal"]
+    goal = wanted["goal"]
+    proof.goal = goal if isinstance(goal, str) else tuple(goal)
     fragment = Fragment.get(proof, None)
     ports = {id(signal): signal for signal in (proof.domain.clk, proof.domain.rst, *free_signals(fragment))}
     text = named(rtlil.convert(fragment, name="top", ports=list(ports.values()), emit_src=False))

@@ -15,7 +15,7 @@ from typing import Any
 from amaranth.hdl import Assert, Assume, ClockDomain, Cover, Elaboratable, Fragment, Module, Signal, Value
 from amaranth.hdl._ast import SignalSet  # not exported; Amaranth is pinned to 0.5
 
-PROVE, COVER = "prove", "cover"  # goals beside the name of a single property
+PROVE, COVER = "prove", "cover"  # goals; the third is the names of single properties
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Mutation:
 
     ``file`` is below ``reflexarc_hw``; ``old`` must occur exactly once in it. The counterexample starts at reset and is at most ``depth``
     cycles long; cycles before ``skip`` are not looked at, which saves time where the way to arming is long. ``shorter`` are further changes,
-    file, old and new, that break nothing by themselves: a smaller constant, a shorter self-test, so that the counterexample is short.
+    file, old and new, that do not break the property by themselves: a smaller constant, a shorter self-test, so that the counterexample is
+    short. That they don't is shown by a search as deep, or, with ``inductive``, by the whole proof.
     """
 
     breaks: str
@@ -34,14 +35,11 @@ class Mutation:
     depth: int = 16
     skip: int = 0
     shorter: tuple[tuple[str, str, str], ...] = ()
+    inductive: bool = False
 
     @property
-    def changes(self) -> dict[str, list[tuple[str, str]]]:
-        """By module."""
-        found: dict[str, list[tuple[str, str]]] = {}
-        for file, old, new in ((self.file, self.old, self.new), *self.shorter):
-            found.setdefault("reflexarc_hw." + file.removesuffix(".py").replace("/", "."), []).append((old, new))
-        return found
+    def changes(self) -> tuple[tuple[str, str, str], ...]:
+        return ((self.file, self.old, self.new), *self.shorter)
 
 
 class _Elaborated(Elaboratable):
@@ -86,9 +84,14 @@ def _given_names(signals: list[Signal]) -> list[str]:
 
 
 class Proof(Elaboratable):
-    """One concern. ``depth`` is the k of the induction; ``cover_depth`` the length of the longest trace of a cover."""
+    """One concern. ``depth`` is the k of the induction; ``cover_depth`` the length of the longest trace of a cover.
+
+    Where no induction closes, ``bounded`` makes it a search of all traces of ``depth`` cycles from reset: the report says so.
+    """
 
     name: str
+    short: bool = False  # part of the short run
+    bounded: bool = False
     depth: int = 6
     cover_depth: int = 20
     any_start: bool = False  # the block's registers begin with any value; those of the statements with their reset value
@@ -98,7 +101,7 @@ class Proof(Elaboratable):
     mutations: tuple[Mutation, ...] = ()
 
     def __init__(self) -> None:
-        self.goal = PROVE
+        self.goal: str | tuple[str, ...] = PROVE
         self.domain = ClockDomain("sync")
         self._m = Module()
         self._signals: dict[tuple[str, ...], list[Signal]] = {}
@@ -149,7 +152,7 @@ class Proof(Elaboratable):
     def holds(self, name: str, test: Value) -> None:
         """A property: ``test`` is true in every cycle. One name may have several tests."""
         self._said.add(name)
-        if self.goal in (PROVE, name):
+        if self.goal == PROVE or (self.goal != COVER and name in self.goal):
             self._m.d.comb += Assert(test, name)
 
     def invariant(self, test: Value) -> None:

@@ -3,6 +3,7 @@
 | assumption | why it is harmless |
 |---|---|
 | `accesses_are_apart` | a bank's accesses come at least as many cycles apart as it takes for one: proved of the arbiter here, `fabric` |
+| `requests_are_held` (`fabric_service`) | what a master of `BusSignature` is declared to do; no other proof rests on it |
 
 Otherwise bus, guard, masters and read-only registers may do anything in any cycle; so may the reset.
 
@@ -19,6 +20,7 @@ from reflexarc_hw.lib.bus import ACCESS_CYCLES, BANK_CYCLES, Fabric, RegisterBan
 
 BUS = "lib/bus.py"
 APART = "accesses_are_apart"
+MASTERS = 2  # the link's and the housekeeping core's
 
 
 def accesses_are_apart(proof: Proof, bus) -> None:
@@ -37,16 +39,17 @@ class BankProof(Proof):
     cover_depth = BANK_CYCLES + 3
     assumptions = (APART,)
     mutations = (
-        Mutation("locked_registers_hold", BUS, "locks.eq(register.locked)", "locks.eq(register.locked & self.bus.write_data[0])"),
-        Mutation("locked_registers_hold", BUS, "commit.eq(write & (write_status == BusStatus.OK))", "commit.eq(write & (refusal == BusStatus.OK))"),
-        Mutation("a_refusal_is_said", BUS, "self.bus.status.eq(write_status)", "self.bus.status.eq(refusal)"),
+        Mutation("locked_registers_hold", BUS, "may & ~(locks & self.guard.lock)", "may & ~(locks & self.guard.lock & data[0])"),
+        Mutation("locked_registers_hold", BUS, "may & ~(locks & self.guard.lock)", "may"),
+        Mutation("a_refusal_is_said", BUS, "Mux(locks & self.guard.lock, BusStatus.LOCKED, refusal)", "refusal"),
         Mutation("values_are_taken_whole", BUS, "((spare == 0) | spare.all()) if register.signed else (spare == 0)", "(spare == 0) | spare.all()"),
-        Mutation("values_are_taken_whole", BUS, "getattr(self, register.name).eq(data)", "getattr(self, register.name).eq(data ^ (data >> 1))"),
+        Mutation("values_are_taken_whole", BUS, "m.d.sync += getattr(self, register.name).eq(data)", "m.d.sync += getattr(self, register.name).eq(data ^ (data >> 1))"),
     )  # fmt: skip
 
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.name = f"bank_{block.name}"
+        self.short = block.name == "gate"
         self._block = block
         self.properties = {
             "locked_registers_hold": "While the guard locks, no locked register changes, whatever the bus does.",
@@ -55,7 +58,14 @@ class BankProof(Proof):
         }
         if _locked(block, Access.WO):
             self.properties["locked_commands_are_refused"] = "No locked command comes through from a cycle in which the guard locks."
-            self.mutations += (Mutation("locked_commands_are_refused", BUS, "committed.eq(commit)", "committed.eq(write)"),)
+            self.mutations += (
+                Mutation(
+                    "locked_commands_are_refused",
+                    BUS,
+                    "commit.eq(write[1] & may & ~(locks & self.guard.lock))",
+                    "commit.eq(write[1] & may)",
+                ),
+            )
         if any(register.minimum is not None for register in block.registers):
             self.mutations += (Mutation("values_are_taken_whole", BUS, "register.low > lowest", "register.low < lowest"),)
         self.covers = tuple(register.name for register in _locked(block, Access.RW))
@@ -106,6 +116,7 @@ class ParityProof(Proof):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.name = f"parity_{block.name}"
+        self.short = block.name == "gate"
         self._block = block
 
     def describe(self, m: Module) -> None:
@@ -122,47 +133,65 @@ class ParityProof(Proof):
         self.reaches("no_error", started & checked & ~injected & ~guard.error)
 
 
-class FabricProof(Proof):
-    """What the banks may rely on, whatever the masters do. Two masters and two banks stand for any number."""
-
-    name = "fabric"
+class _FabricProof(Proof):
     depth = 3 * ACCESS_CYCLES
     cover_depth = 3 * ACCESS_CYCLES
+
+    def block(self) -> tuple[list, list]:
+        """Banks and masters of the core's own fabric."""
+        fabric = self.add("fabric", Fabric(MASTERS, tuple(block.base for block in REGISTER_MAP)))
+        self.invariant(self.inside("fabric.fsm_state") < ACCESS_CYCLES)
+        banks = [getattr(fabric, f"bank_{index}") for index in range(len(tuple(REGISTER_MAP)))]
+        return banks, [getattr(fabric, f"master_{index}") for index in range(MASTERS)]
+
+
+class FabricProof(_FabricProof):
+    """What the banks may rely on, whatever the masters do."""
+
+    name = "fabric"
+    short = True
     properties = {
         "accesses_are_apart": f"From one strobe at any bank to the next at any there are at least {ACCESS_CYCLES} cycles.",
         "one_bank_at_a_time": "A strobe goes to one bank at most, and not for an address that is not a word's.",
+    }
+    mutations = (
+        Mutation("accesses_are_apart", BUS, "m.d.sync += strobe.eq(0)\n", "m.d.sync += strobe.eq(strobe)\n"),
+        Mutation("one_bank_at_a_time", BUS, "strobe.eq(masters[index].address[:2] == 0)", "strobe.eq(1)"),
+        Mutation("one_bank_at_a_time", BUS, "== base // BLOCK_SIZE for base", ">= base // BLOCK_SIZE for base"),
+    )
+
+    def describe(self, m: Module) -> None:
+        banks, masters = self.block()
+        strobes = Cat(bank.strobe for bank in banks)
+        before = Cat(self.past(strobes.any(), cycles) for cycles in range(1, ACCESS_CYCLES)).any()
+        self.holds("accesses_are_apart", ~strobes.any() | ~before)
+        granted = self.past(Cat(master.address[:2] != 0 for master in masters).all())
+        self.holds("one_bank_at_a_time", ((strobes & (strobes - 1)) == 0) & ~(strobes.any() & granted))
+
+
+class ServiceProof(_FabricProof):
+    """What a master may rely on."""
+
+    name = "fabric_service"
+    properties = {
         "everyone_is_served": f"A master that waits is answered within {2 * ACCESS_CYCLES + 1} cycles, whatever the other does.",
     }
     assumptions = ("requests_are_held",)
     covers = ("both_served",)
-    mutations = (
-        Mutation("accesses_are_apart", BUS, "m.d.sync += strobe.eq(0)\n", "m.d.sync += strobe.eq(strobe)\n"),
-        Mutation("one_bank_at_a_time", BUS, "strobe.eq(masters[index].address[:2] == 0)", "strobe.eq(1)"),
-        Mutation("everyone_is_served", BUS, "with m.If(grant == index):", "with m.If(grant > index):", 24),
-    )
+    mutations = (Mutation("everyone_is_served", BUS, "with m.If(grant == index):", "with m.If(grant > index):", 24),)
 
     def describe(self, m: Module) -> None:
-        blocks = tuple(REGISTER_MAP)[:2]
-        fabric = self.add("fabric", Fabric(2, tuple(block.base for block in blocks)))
-        banks, masters = (fabric.bank_0, fabric.bank_1), (fabric.master_0, fabric.master_1)
-        strobes = Cat(bank.strobe for bank in banks)
-        self.holds(
-            "accesses_are_apart", ~strobes.any() | ~Cat(self.past(strobes.any(), cycles) for cycles in range(1, ACCESS_CYCLES)).any()
-        )
-        self.invariant(self.inside("fabric.fsm_state") < ACCESS_CYCLES)
-        granted = self.past(Cat(master.address[:2] != 0 for master in masters).all())
-        self.holds("one_bank_at_a_time", ~strobes.all() & ~(strobes.any() & granted))
-        patience = 2 * ACCESS_CYCLES + 1
+        _, masters = self.block()
+        patience = MASTERS * ACCESS_CYCLES + 1
         for master in masters:
-            # As declared: a master raises valid with its request and holds it until done.
             request = Cat(master.valid, master.write, master.address, master.write_data)
             waits = self.past(master.valid & ~master.done)
             self.assume("requests_are_held", ~waits | (request == self.past(request)))
             self.holds("everyone_is_served", ~self.lasted(master.valid & ~master.done, patience))
-        served = [Signal(name=f"served_{index}") for index in range(2)]
+        served = [Signal(name=f"served_{index}") for index in range(MASTERS)]
         m.d.sync += [seen.eq(seen | master.done) for seen, master in zip(served, masters, strict=True)]
         self.reaches("both_served", Cat(served).all())
 
 
 GUARDED = [block for block in REGISTER_MAP if any(register.locked for register in block.registers)]
-PROOFS = [*(BankProof(block) for block in GUARDED), *(ParityProof(block) for block in GUARDED), FabricProof()]
+PROOFS = [*(BankProof(block) for block in GUARDED), *(ParityProof(block) for block in GUARDED), FabricProof(), ServiceProof()]

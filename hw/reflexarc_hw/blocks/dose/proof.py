@@ -42,7 +42,6 @@ class CountsProof(_DoseProof):
     """Counter against shadow."""
 
     name = "dose_counts"
-    short = True
     depth = 4
     properties = {
         "pixel_is_never_behind": f"The pixel's dose is all the beam since the pixel began, up to {COUNTED} cycles ago, or stands at its end.",
@@ -147,7 +146,7 @@ class LimitProof(_DoseProof):
         wrong = {"hard": 'getattr(bank, f"soft_{name}")', "soft": "getattr(bank, name)"}[kind]
         self.mutations = (
             Mutation(self._trips, DOSE, tighter, wrong, 24),
-            Mutation(self._trips, DOSE, "(seen > limit) & enable[cause]", "(seen[:63] > limit + 1) & enable[cause]", 24),
+            Mutation(self._trips, DOSE, "(count > bound) & enable[cause]", "(count > bound + 1) & enable[cause]", 24),
             Mutation(self._last, DOSE, "ends.get(cause, Const(0))", "Const(0)", 24),
         )
 

@@ -66,16 +66,20 @@ class ZProof(_EnvelopeProof):
     properties = {
         "hard_z_trips": f"A z that rounds to a code beyond a hard limit has its verdict {Z_CYCLES} cycle later, whatever the soft limits are.",
         "soft_z_trips": "So has one beyond a soft limit, whatever the hard ones are.",
+        "short_is_the_sum": "The block's bit of the interlock's short path is any verdict on z.",
     }
     covers = ("Z_HIGH", "Z_LOW")
     mutations = (
         Mutation("hard_z_trips", ENVELOPE, "tighter(bank.z_high, bank.soft_z_high, least=False)", "bank.soft_z_high", 24),
         Mutation("hard_z_trips", ENVELOPE, "-BEYOND, (z_high << 1) + 1)", "-BEYOND, (z_high << 1) + 2)", 24),
+        Mutation("short_is_the_sum", ENVELOPE, "short.eq(too_high | too_low | too_fast)", "short.eq(too_high | too_low)", 24),
         Mutation("soft_z_trips", ENVELOPE, "tighter(bank.z_low, bank.soft_z_low, least=True)", "tighter(bank.z_low, bank.soft_z_low, least=False)", 24),
     )  # fmt: skip
 
     def describe(self, m: Module) -> None:
         dut = self.block()
+        on_z = (self.verdict(cause) for cause in (Cause.Z_HIGH, Cause.Z_LOW, Cause.Z_VELOCITY))
+        self.holds("short_is_the_sum", self.ports.short == Cat(on_z).any())
         code = rounded(dut.z)
         for kind, prefix in (("hard", ""), ("soft", "soft_")):
             for side in ("high", "low"):

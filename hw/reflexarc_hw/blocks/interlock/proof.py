@@ -3,6 +3,7 @@
 | assumption | why it is harmless |
 |---|---|
 | `violated_is_any_verdict` (lifecycle) | the two come by two ways: `interlock_conditions`, `verdict_is_safe` |
+| `short_is_the_sum` (whole block) | a judge adds up its verdicts of the short path in registers beside them: `signals_windows`, `envelope_z`, under the same name |
 | `tested_holds_while_locked` (lifecycle) | the mask is made of straps and of a locked register: `bank_interlock`, `locked_registers_hold`, with `live_is_locked` here |
 | `accesses_are_apart` (whole block) | what the bus's arbiter does: `fabric` |
 | 16 cycles a sample (whole block) | the number only sets after how many cycles a silent sample clock counts as lost; the reasoning is the same for 56 |
@@ -15,7 +16,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from reflexarc.contract.blocks import interlock
 from reflexarc.contract.blocks.interlock import MASKABLE, NO_CAUSE, OWN_CAUSES, Cause, InterlockCommand, InterlockState, Strap
 from reflexarc.contract.registers import WORD_BYTES
-from reflexarc_hw.blocks.interlock.interlock import GUARDED, JUDGES, SHORT, Interlock
+from reflexarc_hw.blocks.interlock.interlock import GUARDED, JUDGES, SHORT, SHORT_BITS, Interlock
 from reflexarc_hw.blocks.interlock.lifecycle import CAUSES, CLEAR_CYCLES, FIRE_CYCLES, Lifecycle, Part
 from reflexarc_hw.blocks.interlock.lines import AGE_BITS, LINE_CYCLES
 from reflexarc_hw.formal import Mutation, Proof
@@ -26,6 +27,7 @@ from reflexarc_hw.platforms.board import FULL
 
 LIFECYCLE, INTERLOCK, LINES = "blocks/interlock/lifecycle.py", "blocks/interlock/interlock.py", "blocks/interlock/lines.py"
 CYCLES_PER_SAMPLE = 16
+SHORT_SUM = "short_is_the_sum"
 SAFE_AFTER_REACTION = 4  # cycles
 RECORD_CYCLES = 7  # from a trip to its record
 ARMING_CYCLES = CAUSES * 2 * (FIRE_CYCLES + 2) + CLEAR_CYCLES + 2
@@ -51,7 +53,6 @@ class LifecycleProof(Proof):
     """The state machine."""
 
     name = "lifecycle"
-    short = True
     depth = 3
     cover_depth = 4 * CAUSES + 16
     properties = {
@@ -201,10 +202,18 @@ def safe_after(cause: Cause, cycles: int = 1) -> str:
     return "one cycle" if cycles == 1 else f"{cycles} cycles"
 
 
+def short_is_the_sum(interlock_part: Interlock, name: str) -> Value:
+    """Whether a judge's ``short`` bits are any of its verdicts of the short path."""
+    port = getattr(interlock_part, f"{name}_conditions")
+    verdicts = Cat(port.verdict[index] for index, cause in enumerate(JUDGES[name]) if SHORT >> cause & 1)
+    return port.short.any() == verdicts.any()
+
+
 class ConditionsProof(_InterlockProof):
     """From whatever is violated to its verdict and ``safe``, within the stated bounds, armed or not."""
 
     name = "interlock_conditions"
+    assumptions = (APART, SHORT_SUM)
     depth = BANK_CYCLES + 4
     cover_depth = 8
     properties = {
@@ -226,7 +235,7 @@ class ConditionsProof(_InterlockProof):
     covers = tuple(cause.name for cause in OWN_CAUSES)
     mutations = (
         Mutation("verdict_is_safe", INTERLOCK, "given.eq(Cat(*verdicts, own))", "given.eq(Cat(*verdicts, own) & bank.enable)"),
-        Mutation("verdict_is_safe", INTERLOCK, "others_violated.eq((given & ~SHORT).any())", "others_violated.eq((given[:31] & ~SHORT).any())"),
+        Mutation("verdict_is_safe", INTERLOCK, "(given & ~SHORT).any() | lines_now", "(given[:31] & ~SHORT).any() | lines_now"),
         Mutation("windows_count_always", INTERLOCK, "(bank.enable | ALWAYS) &", "bank.enable &"),
         Mutation("lost_sample_is_safe", INTERLOCK, "self.sample_lost | lines.clock_lost", "lines.clock_lost"),
         Mutation("silent_clock_is_safe", LINES, "with m.Elif(waited != self._patience):", "with m.Elif(waited != self._patience - 1):", 40),
@@ -246,6 +255,8 @@ class ConditionsProof(_InterlockProof):
     def describe(self, m: Module) -> None:
         dut = self.block()
         ports = [getattr(dut, f"{name}_conditions") for name in JUDGES]
+        for name in SHORT_BITS:
+            self.assume(SHORT_SUM, short_is_the_sum(dut, name))
         self.holds("verdict_is_safe", self.lifecycle.violated == self.verdict.any())
         for port, causes in zip(ports, JUDGES.values(), strict=True):
             for index, cause in enumerate(causes):

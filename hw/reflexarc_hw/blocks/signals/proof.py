@@ -14,7 +14,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
 from reflexarc.contract.blocks.interlock import SIGNAL_CAUSES, Cause
 from reflexarc.contract.blocks.signals import CODE_MAX, CODE_MIN, CURRENT, MONITOR
-from reflexarc_hw.blocks.signals.signals import Signals
+from reflexarc_hw.blocks.signals.signals import BEYOND, Signals
 from reflexarc_hw.formal import Mutation, Proof
 from reflexarc_hw.lib.bus_proof import APART, accesses_are_apart
 from reflexarc_hw.lib.formats import CODE
@@ -85,15 +85,17 @@ class WindowProof(_SignalsProof):
         "pulse_window_trips": "A sample beyond both the pulse's and the hard limit has its verdict in the next cycle, whatever the pulse does.",
         "long_pulse_is_judged": "In a pulse that has lasted for its greatest number of samples, a hard limit counts again.",
         "saturation_trips": "A sample at a rail, of either converter, has its verdict in the next cycle.",
+        "short_is_the_sum": "The bit that a converter adds to the interlock's short path is any of its window and slew verdicts.",
         "contact_shows": "After a sample of the current at or above the contact's, of either sign, there is contact.",
     }
     covers = tuple(f"{name}_{side}".upper() for name in CHANNELS.values() for side in ("high", "low")) + ("SATURATED",)
     mutations = (
-        Mutation("hard_window_trips", SIGNALS, "operand > high_now,", "operand > high_now + 1,"),
+        Mutation("hard_window_trips", SIGNALS, "(sample.code > high_bound)", "(sample.code > high_bound + 1)", 24),
+        Mutation("short_is_the_sum", SIGNALS, "short.eq(found.any())", "short.eq(found[:2].any())"),
         Mutation("hard_window_trips", SIGNALS, "tighter(bank.monitor_high, bank.soft_monitor_high, least=False)", "bank.soft_monitor_high"),
-        Mutation("soft_window_trips", SIGNALS, "tighter(bank.current_low, bank.soft_current_low, least=True)", "tighter(bank.current_low, bank.soft_current_low, least=False)"),
-        Mutation("pulse_window_trips", SIGNALS, "Mux(pulse_limits, bank.pulse_current_high,", "Mux(pulse_limits, CODE_MAX,", 24),
-        Mutation("long_pulse_is_judged", SIGNALS, "pulse_limits.eq(pulse_samples < bank.pulse_samples_max)", "pulse_limits.eq(pulse_samples <= bank.pulse_samples_max)", 28),
+        Mutation("soft_window_trips", SIGNALS, "tighter(bank.current_low, bank.soft_current_low, least=True)", "tighter(bank.current_low, bank.soft_current_low, least=False)", 40),
+        Mutation("pulse_window_trips", SIGNALS, "Mux(pulse_limits, bank.pulse_current_high,", "Mux(pulse_limits, CODE_MAX,", 40),
+        Mutation("long_pulse_is_judged", SIGNALS, "pulse_limits.eq(pulse_samples < bank.pulse_samples_max)", "pulse_limits.eq(pulse_samples <= bank.pulse_samples_max)", 44),
         Mutation("saturation_trips", SIGNALS, "(code == CODE_MAX) | (code == CODE_MIN)", "code == CODE_MAX"),
         Mutation("saturation_trips", SIGNALS, "saturated.any()", "saturated[0]"),
         Mutation("contact_shows", SIGNALS, "(code >= level) | (code <= -level)", "code >= level"),
@@ -134,6 +136,8 @@ class WindowProof(_SignalsProof):
             at_rail = (sample.code == CODE_MAX) | (sample.code == CODE_MIN)
             self.trips("saturation_trips", Cause.SATURATED, sample.valid & at_rail)
 
+        for channel in CHANNELS:
+            self.holds("short_is_the_sum", self.ports.short[channel] == self.ports.verdict[3 * channel : 3 * channel + 3].any())
         code, level = dut.samples[CURRENT].code, bank.contact_current
         self.holds("contact_shows", ~self.past(valid & ((code >= level) | (-code >= level))) | dut.contact)
 
@@ -160,7 +164,7 @@ class SlewProof(_SignalsProof):
         self.properties = {self._property: self._statements[kind]}
         changes = {
             "hard": (
-                ("rise_to.eq(last + slew_now)", "rise_to.eq(before + slew_now)"),
+                ("-BEYOND, last + slew_now)", "-BEYOND, last + change + slew_now)"),
                 (f"tighter(bank.{self._signal}_slew, bank.soft_{self._signal}_slew, least=False)", f"bank.soft_{self._signal}_slew"),
             ),
             "soft": (
@@ -169,7 +173,7 @@ class SlewProof(_SignalsProof):
             ),
             "pulse": (("slew=Mux(pulse_limits, bank.pulse_current_slew,", "slew=Mux(pulse_limits, bank.pulse_current_slew | 1,"),),
         }
-        self.mutations = tuple(Mutation(self._property, SIGNALS, old, new, 24) for old, new in changes[kind])
+        self.mutations = tuple(Mutation(self._property, SIGNALS, old, new, 40) for old, new in changes[kind])
 
     def describe(self, m: Module) -> None:
         dut = self.block()
@@ -181,9 +185,11 @@ class SlewProof(_SignalsProof):
         rise_to, fall_to = self.inside(f"signals.{name}_rise_to"), self.inside(f"signals.{name}_fall_to")
         # The bounds were made from the sample before and from the limit of some cycles ago.
         used = Signal(20)
-        with m.If(self.inside("signals.beat") == 1):
+        injected = self.ports.inject[SIGNAL_CAUSES.index(Cause[f"{name}_slew".upper()])]
+        with m.If((self.inside("signals.beat") == 1) | injected):
             m.d.sync += used.eq(slew_now)
-        self.invariant(~started | (since < 5) | ((rise_to == last + used) & (fall_to == last - used)))
+        rise = (rise_to == last + used) | (rise_to == -BEYOND)  # the latter where it was injected
+        self.invariant(~started | (since < 5) | (rise & (fall_to == last - used)))
 
         hard, soft = getattr(self.bank, f"{name}_slew"), getattr(self.bank, f"soft_{name}_slew")
         normal = self.pulse_off if self._channel == CURRENT else Value.cast(1)
