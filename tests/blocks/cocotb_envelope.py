@@ -20,6 +20,7 @@ Z_LATENCY = 1
 BIAS_LATENCY = 3  # ``engaged`` counts in the last of these
 XY_LATENCY = 4
 INJECT_LATENCY = 2
+KEEP_OUT_INJECT_LATENCY = 3
 BIAS_INJECT_LATENCY = 3  # or 1, where the bias is low already
 # From a verdict to the interlock's question what was measured: of what it hears at once, and of the rest.
 LATCH_CYCLES = 3
@@ -33,7 +34,7 @@ BIAS_CYCLES = range(3, 7)
 NEGATIVE_BIAS_CYCLES = range(4, 8)
 SETTLE_CYCLES = 9  # all of them
 TICK_TO_BOUNDS = 2  # the z of a tick is what later ones are measured from, from so many cycles after the tick on
-INJECTED_CYCLES = 5  # after the end of an injection into x and y, which are compared anew each four cycles if nothing moves
+INJECTED_CYCLES = 6  # after the end of an injection into x and y, which are compared anew each four cycles if nothing moves
 FIRE_CYCLES = 128  # what the interlock waits for an injected condition
 
 
@@ -419,7 +420,7 @@ async def injection_fires_a_keep_out_only_if_every_enabled_one_can(dut):
                 await bench.put(keep_out_enable=enabled)
                 await bench.ask(wait=20, **at)
                 bench.conditions.inject(Cause.KEEP_OUT)
-                assert await bench.conditions.fires(Cause.KEEP_OUT, FIRE_CYCLES) <= INJECT_LATENCY
+                assert await bench.conditions.fires(Cause.KEEP_OUT, FIRE_CYCLES) <= KEEP_OUT_INJECT_LATENCY
                 bench.conditions.inject()
                 await cycles(INJECTED_CYCLES)
                 violated = at and enabled & 0x55

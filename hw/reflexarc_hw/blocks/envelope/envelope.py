@@ -145,13 +145,14 @@ class Envelope(wiring.Component):
                     y < limits["y", "low"],
                 )
             )
+        corners = Signal()  # injected into the keep-outs; a register of its own, for it goes to all of them
+        m.d.sync += corners.eq(inject[Cause.KEEP_OUT])
         beyond = [Signal(len(KEEP_OUT_EDGES), name=f"beyond_{index}") for index in range(KEEP_OUTS)]  # 1: outside of that edge
-        with m.If(moved | (beat == 0) | inject[Cause.KEEP_OUT]):
+        with m.If(moved | (beat == 0) | corners):
             for index in range(KEEP_OUTS):
                 edges = {edge: getattr(bank, keep_out(index, edge)) for edge in KEEP_OUT_EDGES}
                 # Injected: the rectangle's own corner, which lies within it unless it is inside out.
-                x_seen = Mux(inject[Cause.KEEP_OUT], edges["x_low"], x)
-                y_seen = Mux(inject[Cause.KEEP_OUT], edges["y_low"], y)
+                x_seen, y_seen = Mux(corners, edges["x_low"], x), Mux(corners, edges["y_low"], y)
                 m.d.sync += beyond[index].eq(
                     Cat(x_seen < edges["x_low"], x_seen > edges["x_high"], y_seen < edges["y_low"], y_seen > edges["y_high"])
                 )

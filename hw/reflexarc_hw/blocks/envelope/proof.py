@@ -188,7 +188,7 @@ class KeepOutProof(_EnvelopeProof):
         if index == 0:
             self.mutations += (
                 Mutation("keep_out_trips", ENVELOPE, 'x_seen > edges["x_high"]', 'x_seen >= edges["x_high"]', 24),
-                Mutation("keep_out_trips", ENVELOPE, "m.If(moved | (beat == 0) | inject[Cause.KEEP_OUT])", "m.If((beat == 0) | inject[Cause.KEEP_OUT])", 24),
+                Mutation("keep_out_trips", ENVELOPE, "m.If(moved | (beat == 0) | corners)", "m.If((beat == 0) | corners)", 24),
             )  # fmt: skip
 
     def describe(self, m: Module) -> None:

@@ -50,7 +50,7 @@ class Reaction(wiring.Component):
                         count.eq(count + 1),
                         x.eq(self.detection.x),
                         y.eq(self.detection.y),
-                        latency.eq(1),
+                        latency.eq(0),
                         measuring.eq(1),
                     ]
                     m.next = "PULSE"
@@ -75,8 +75,10 @@ class Reaction(wiring.Component):
         with m.If(self.detection.valid & ~fsm.ongoing("READY")):
             m.d.sync += ignored.eq(ignored + 1)
 
+        there = Signal()  # in the cycle before
+        m.d.sync += there.eq(measuring & (self.driven_bias == self.pulse_bias))
         with m.If(measuring):
-            with m.If(self.driven_bias == self.pulse_bias):
+            with m.If(there):
                 m.d.sync += measuring.eq(0)
             with m.Elif(~latency.all()):
                 m.d.sync += latency.eq(latency + 1)
