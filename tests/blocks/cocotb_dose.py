@@ -283,7 +283,7 @@ async def the_beam_counts_from_the_blankers_opening_to_its_delay_after_closing(d
 
 @cocotb.test()
 async def the_beam_current_is_the_greater_of_what_is_set_and_measured(dut):
-    """A negative sample counts as none. What is measured counts from the third cycle after its sample on."""
+    """A negative sample counts as none. What is measured counts from the fourth cycle after its sample on."""
     bench = Bench(dut)
     for set_rate, gain, code in (
         (0, 0, CODE_MAX), (1000, 0, CODE_MAX), (0, 256, 1000), (999, 256, 1000), (1000, 256, 1000), (1001, 256, 1000), (0, 255, 1000),

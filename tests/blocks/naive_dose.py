@@ -6,7 +6,7 @@ from reflexarc.contract.blocks import dose
 from reflexarc.contract.blocks.dose import DoseCommand
 from reflexarc.contract.blocks.interlock import Cause
 
-RATE_CYCLES = 3  # from a sample of the monitor to the first cycle that counts with it
+RATE_CYCLES = 4  # from a sample of the monitor to the first cycle that counts with it
 SAMPLES_AFTER_PULSE = 2
 FULL = 1 << 63  # 2**43 electrons in 2**-20: a dose that got there stays
 

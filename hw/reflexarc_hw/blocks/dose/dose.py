@@ -56,17 +56,20 @@ class Dose(wiring.Component):
         beat = Signal(2)
         m.d.sync += beat.eq(beat + 1)
 
-        # Beam current: two registers, for the product.
+        # Beam current. A multiplier has 18 bits; the product's upper part is the gain or nothing, and the sum has a cycle of its own.
         monitor = self.samples[MONITOR]
+        lower, upper = Signal(36), Signal(18)
         product = Signal(38)
         rate = Signal(32)  # Q12.20, electrons a cycle
-        code = Signal(20)
-        multiply, multiplied = Signal(), Signal()
-        m.d.sync += [multiply.eq(monitor.valid), multiplied.eq(multiply)]
+        code = Signal(19)
+        multiply, add, multiplied = Signal(), Signal(), Signal()
+        m.d.sync += [multiply.eq(monitor.valid), add.eq(multiply), multiplied.eq(add)]
         with m.If(monitor.valid):
             m.d.sync += code.eq(Mux(monitor.code < 0, 0, monitor.code))
         with m.If(multiply):
-            m.d.sync += product.eq(code * bank.monitor_gain)
+            m.d.sync += [lower.eq(code[:18] * bank.monitor_gain), upper.eq(Mux(code[18], bank.monitor_gain, 0))]
+        with m.If(add):
+            m.d.sync += product.eq(lower + (upper << 18))
         found = product >> MONITOR_GAIN_SHIFT
         with m.If(multiplied | (beat == 0)):
             m.d.sync += rate.eq(Mux(found > bank.beam_rate, found, bank.beam_rate))
