@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
@@ -37,13 +38,31 @@ class Controller:
             raise
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the controller's event loop and wait for its result."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        """Run a coroutine on the controller's event loop and wait for its result.
+
+        The wait is for a socket's end, not for a lock: Ctrl-C may come between any two steps of this thread, and a lock that it leaves held
+        would stop the event loop's thread, and with it heartbeat and every later call.
+        """
+        waiting, ended = socket.socketpair()
+        tasks: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            tasks.append(self._loop.create_task(coroutine))
+            tasks[0].add_done_callback(lambda _: ended.close())
+
+        with waiting:
+            try:
+                self._loop.call_soon_threadsafe(begin)
+            except RuntimeError:  # the loop is closed
+                ended.close()
+                coroutine.close()
+                raise
+            try:
+                waiting.recv(1)
+            except BaseException:
+                self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                raise
+        return tasks[0].result()
 
     def close(self) -> None:
         self.run(self.device.close())
