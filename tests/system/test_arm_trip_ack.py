@@ -25,10 +25,16 @@ def disarmed(shared_board: RunningBoard) -> None:
         make_harmless(board)
 
 
+# What is started in the background of a script inherits a SIGINT that is ignored.
+IN_THE_BACKGROUND = ("sh", "-c", """trap '' INT; exec "$@" """, "sh")
+
+
 @contextmanager
-def arming(board: RunningBoard) -> Iterator[subprocess.Popen[str]]:
+def arming(board: RunningBoard, *prefix: str) -> Iterator[subprocess.Popen[str]]:
     """`arm`, once it says that it is."""
-    client = subprocess.Popen([*COMMAND, "arm", "--board", board.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    client = subprocess.Popen(
+        [*prefix, *COMMAND, "arm", "--board", board.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert client.stdout is not None and client.stderr is not None
     try:
         assert client.stdout.readline().startswith("armed; ")
@@ -46,8 +52,8 @@ def status(board: RunningBoard) -> dict[str, object]:
 
 
 def test_interrupted_arming_disarms(shared_board: RunningBoard) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with arming(shared_board) as client:
+    for number, prefix in ((signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, IN_THE_BACKGROUND)):
+        with arming(shared_board, *prefix) as client:
             client.send_signal(number)
             out, err = client.communicate(timeout=30)
         assert (client.returncode, out, err) == (0, "disarmed\n", "")

@@ -43,7 +43,8 @@ def arm(address: str, limits_file: Path | None, record_file: Path | None) -> Non
     """
     check_limits_file(limits_file)
     with Controller(address) as board:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end that is asked for disarms, whenever it comes
+        for number in (signal.SIGINT, signal.SIGTERM):  # an end that is asked for disarms, also where a script's shell has SIGINT ignored
+            signal.signal(number, signal.default_int_handler)
         try:
             limits, origin = limits_for(board, limits_file)
             if board.status()["interlock"] == "disarmed":  # else arming says what is in the way
