@@ -294,7 +294,6 @@ class LocksProof(_CoreProof):
     properties = {"locked_registers_hold_while_live": "While live, not one locked register of any block changes, whatever is written."}
     mutations = (
         Mutation("locked_registers_hold_while_live", CORE, "for name in GUARDED:", "for name in GUARDED[1:]:", 56, shorter=QUICK, inductive=True),
-        Mutation("locked_registers_hold_while_live", "blocks/interlock/interlock.py", "guard.lock.eq(lifecycle.locked)", "guard.lock.eq(lifecycle.locked & ~self.tick)", 56, shorter=QUICK, inductive=True),
     )  # fmt: skip
 
     def describe(self, m: Module) -> None:
