@@ -7,7 +7,7 @@ from reflexarc_hw.blocks.envelope.envelope import BIAS_CYCLES, XY_CYCLES, Z_CYCL
 
 
 def test_envelope():
-    assert (Z_CYCLES, BIAS_CYCLES, XY_CYCLES) == (1, 3, 4)  # the gate holds its requests back by as many
+    assert (Z_CYCLES, BIAS_CYCLES, XY_CYCLES) == (1, 3, 4)  # the gate holds requests back by these and the verdict's way
     run_block(Envelope(), "cocotb_envelope", name="envelope")
 
 

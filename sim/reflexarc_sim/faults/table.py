@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reflexarc.contract.blocks.interlock import MASKABLE, Cause
+from reflexarc.contract.blocks.interlock import MASKABLE, SIGNAL_CAUSES, Cause
 from reflexarc.safety.limits import REACTIONS, Limits
 from reflexarc_hw.formal.claims import BOUNDS, cycles
 from reflexarc_hw.platforms.timing import TRUE_RATE
 
 CLOCK_S = 10e-9  # of `sync` at 100 MHz
 CONVERT_CYCLES = TRUE_RATE.adc_cycles + 1  # start of a conversion to sample valid
+CONVERTED = {*SIGNAL_CAUSES, Cause.CHARGE} - {Cause.OSCILLATION}  # their cycles count from a sample that was converted first
 TIME_OUTS = (Cause.HEARTBEAT, Cause.CPU_HEARTBEAT)
 
 # What the campaign's judge calls it where it counts from the same moment as the proof, and cycles from its pins to there.
@@ -55,7 +56,7 @@ def rows(found: dict[str, Any]) -> list[str]:
         name, pins = SEEN.get(cause, ("", 0))
         shown = str(worst[name][0] - pins) if name in worst else ""
         start, proven = BOUNDS[cause].start, cycles(cause)
-        converted = CONVERT_CYCLES if "sample" in start and cause is not Cause.SAMPLE_LOST else 0
+        converted = CONVERT_CYCLES if cause in CONVERTED else 0
         total_us = (converted + proven + TRUE_RATE.dac_cycles) * CLOCK_S * 1e6
         safe = f"time-out + {total_us:.2f} µs" if cause in TIME_OUTS else f"{total_us:.2f} µs"
         maskable = "yes" if cause in MASKABLE else "no"

@@ -39,8 +39,7 @@ class Lifecycle(wiring.Component):
     a register, one-hot, and 0 whenever ``armed``.
 
     ARM begins the test: each condition in turn must first be silent, and is then injected; each of ``tested`` must fire within
-    FIRE_CYCLES + 2.
-    Then nothing may be violated, on samples that came after the last injection.
+    FIRE_CYCLES + 2. Then nothing may be violated, on samples that came after the last injection.
     ``causes`` gathers what was violated since the trip; ``first_cause`` is the lowest bit of the first cycle.
     """
 
