@@ -59,6 +59,12 @@ def named(text: str) -> str:
     return re.sub(r'cell \$check \$\d+\n((?:\s+attribute .*\n)*\s+parameter \\FORMAT "([^"]+)")', rename, text)
 
 
+def without_init(text: str) -> str:
+    """Take the reset values of everything but the statements' own registers, which stand in the top module."""
+    modules = re.split(r"(?m)^(?=module )", text)
+    return "".join(each if each.startswith("module \\top\n") else re.sub(r"\s+attribute \\init .*", "", each) for each in modules)
+
+
 def main() -> None:
     wanted = json.load(sys.stdin)
     finder = _Finder(wanted["changes"])
@@ -76,7 +82,10 @@ def main() -> None:
     proof.goal = goal if isinstance(goal, str) else tuple(goal)
     fragment = Fragment.get(proof, None)
     ports = {id(signal): signal for signal in (proof.domain.clk, proof.domain.rst, *free_signals(fragment))}
-    Path(wanted["path"]).write_text(named(rtlil.convert(fragment, name="top", ports=list(ports.values()), emit_src=False)))
+    text = named(rtlil.convert(fragment, name="top", ports=list(ports.values()), emit_src=False))
+    if proof.any_start:
+        text = without_init(text)
+    Path(wanted["path"]).write_text(text)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ class Proof(Elaboratable):
     bounded: bool = False
     depth: int = 6
     cover_depth: int = 20
+    any_start: bool = False  # the block's registers begin with any value; those of the statements with their reset value
     properties: dict[str, str] = {}  # name: statement
     assumptions: tuple[str, ...] = ()  # explained in the table of the module
     covers: tuple[str, ...] = ()
