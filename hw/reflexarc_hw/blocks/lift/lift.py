@@ -16,6 +16,7 @@ SPACING_MAX = 12
 PLACE_BITS = (DEPTH - 1).bit_length()
 COUNT_BITS = PLACE_BITS + SPACING_MAX + 1  # samples of a line that have a place, at most DEPTH << SPACING_MAX
 BEYOND_BITS = 40  # those that have none: 8192 pixels of 2**24 samples fit three times
+PART_BITS = 16  # of a product's lower part
 LIFT_CYCLES = 11  # from a tick to the new z
 
 
@@ -95,16 +96,21 @@ class Lift(wiring.Component):
         m.d.comb += places.read_address.eq(Mux(at_end, last_place, Mux(stages[1], place, place + 1)))
         low, rise = Signal(POSITION), Signal(signed(POSITION.width + 1))
         above = Signal(signed(POSITION.width + 1))
-        product = Signal(signed(POSITION.width + 1 + SPACING_MAX + 1))
+        # In two parts: each is one multiplier, and their sum has a cycle of its own.
+        upper = Signal(signed(POSITION.width + 1 - PART_BITS + SPACING_MAX + 1))
+        lower = Signal(PART_BITS + SPACING_MAX)
         target = Signal(signed(POSITION.width + 2))
         with m.If(stages[3]):
             m.d.sync += low.eq(places.read_data)
         with m.If(stages[4]):
             m.d.sync += [rise.eq(places.read_data - low), above.eq(low + bank.height)]
         with m.If(stages[5]):
-            m.d.sync += product.eq(rise * Cat(fraction, Const(0, 1)).as_signed())
+            m.d.sync += [
+                upper.eq(rise[PART_BITS:].as_signed() * Cat(fraction, Const(0, 1)).as_signed()),
+                lower.eq(rise[:PART_BITS] * fraction),
+            ]
         with m.If(stages[6]):
-            m.d.sync += target.eq(above + (product >> SPACING_MAX))
+            m.d.sync += target.eq(above + (upper << (PART_BITS - SPACING_MAX)) + (lower >> SPACING_MAX))
         # What is beyond the range of a position stands at its end.
         inside = target[POSITION.width - 1 :].all() | (target[POSITION.width - 1 :] == 0)
         rail = Cat((~target[-1]).replicate(POSITION.width - 1), target[-1])
