@@ -1,26 +1,32 @@
 """The whole controller: all blocks and the wires between them, no board pins."""
 
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Cat, Const, Module, Mux
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.blocks import REGISTER_MAP
+from reflexarc.contract.blocks import feedback as feedback_contract
+from reflexarc.contract.blocks.gate import CODE_MAX
 from reflexarc.contract.blocks.interlock import Strap
-from reflexarc.contract.blocks.scan import ScanState
+from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, ScanState
 from reflexarc.contract.blocks.signals import CURRENT
 from reflexarc.contract.fingerprint import fingerprint
-from reflexarc_hw.blocks.capture import Capture
+from reflexarc_hw.blocks.capture import COUNTERS, Capture
 from reflexarc_hw.blocks.dose import Dose
 from reflexarc_hw.blocks.envelope import Envelope
 from reflexarc_hw.blocks.events import ThresholdEvents
 from reflexarc_hw.blocks.feedback import Feedback
-from reflexarc_hw.blocks.gate import READBACK, Gate
+from reflexarc_hw.blocks.gate import LINES, READBACK, Gate
 from reflexarc_hw.blocks.interlock import GUARDED, JUDGES, Interlock
+from reflexarc_hw.blocks.lift import Lift
 from reflexarc_hw.blocks.reaction import Reaction
 from reflexarc_hw.blocks.recorder import Recorder
 from reflexarc_hw.blocks.scan import Scan
 from reflexarc_hw.blocks.signals import Signals
+from reflexarc_hw.blocks.sync import LINES as SYNC_LINES
+from reflexarc_hw.blocks.sync import Sync
 from reflexarc_hw.blocks.system import System
+from reflexarc_hw.blocks.trajectory import Trajectory
 from reflexarc_hw.lib.bus import BusSignature, Fabric
 from reflexarc_hw.lib.formats import OUTPUTS, SAMPLES
 from reflexarc_hw.lib.packet import WORD
@@ -34,6 +40,7 @@ class Core(wiring.Component):
     ``adc`` are the converters' parallel words, ``dac`` the codes that ``dac_load`` sends, ``readback`` what the DACs then hold; ``live`` is
     high while outputs follow requests, for a lamp or a relay; ``pump`` changes all that time, for a relay that falls when the clock stops.
     ``estop_ok`` is the chain's line, ``blank`` the blanker's, ``motor_step`` the coarse motor's; their senses are the board's straps.
+    ``approach_step`` is its step the other way. ``sync`` are lines of other instruments, ``lines`` those to them, ``pulses`` go to counters.
     ``underflow`` and ``event`` are for sources that are yet to come. ``host_bus`` is the link's master, ``cpu_bus`` the housekeeping core's.
     ``capture`` and ``events`` carry packets for the link.
     """
@@ -51,6 +58,10 @@ class Core(wiring.Component):
                 "blank": Out(1, init=1),
                 "trigger": Out(1),
                 "motor_step": Out(1),
+                "approach_step": Out(1),
+                "sync": In(SYNC_LINES),
+                "lines": Out(LINES),
+                "pulses": In(COUNTERS),
                 "live": Out(1),
                 "pump": Out(1),
                 "estop": In(1),
@@ -70,7 +81,11 @@ class Core(wiring.Component):
         n, straps = self._rate.cycles_per_sample, self._board.straps
         m.submodules.system = system = System(n, self._rate.sample_period_ps, fingerprint(), self._board.channels)
         m.submodules.scan = scan = Scan()
-        m.submodules.feedback = feedback = Feedback()
+        m.submodules.trajectory = trajectory = Trajectory()
+        m.submodules.sync = sync = Sync()
+        m.submodules.lift = lift = Lift()
+        m.submodules.feedback = feedback = Feedback(feedback_contract.BLOCK, CODE_MAX)
+        m.submodules.bias_feedback = bias_feedback = Feedback(feedback_contract.BIAS_BLOCK, 0)
         m.submodules.interlock = interlock = Interlock(n, straps)
         m.submodules.signals = signals = Signals(Strap.MONITOR in straps)
         m.submodules.envelope = envelope = Envelope()
@@ -84,6 +99,7 @@ class Core(wiring.Component):
         blocks = {
             "system": system, "scan": scan, "feedback": feedback, "interlock": interlock, "gate": gate, "capture": capture,
             "events": events, "reaction": reaction, "recorder": recorder, "signals": signals, "envelope": envelope, "dose": dose,
+            "trajectory": trajectory, "sync": sync, "lift": lift, "bias_feedback": bias_feedback,
         }  # fmt: skip
         m.submodules.fabric = fabric = Fabric(masters=2, bases=tuple(block.base for block in REGISTER_MAP))
         wiring.connect(m, wiring.flipped(self.host_bus), fabric.master_0)
@@ -104,7 +120,10 @@ class Core(wiring.Component):
         blank = gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else ~gate.blank
         # An event of the detectors to come, or of the threshold; one cycle has one event.
         event_class = Mux(self.event.valid, self.event.class_id, events.detection.class_id)
-        in_line = (scan.state == ScanState.FORWARD) | (scan.state == ScanState.BACKWARD)
+        # A pulse's bias is nothing that the second controller goes on from.
+        bias_beside_pulses = Mux(gate.pulse_driven, bias_feedback.output[POSITION_FRACTION_BITS:].as_signed(), gate.dac.bias)
+        sight = sample.valid & scan.marker.active
+        in_scan = (scan.state != ScanState.IDLE) & (scan.state != ScanState.MOVING)
         m.d.comb += [
             system.adc.eq(self.adc),
             self.convert.eq(system.convert),
@@ -112,11 +131,38 @@ class Core(wiring.Component):
             scan.tick.eq(sample.valid),
             scan.pause.eq(reaction.hold),
             scan.live.eq(live),
+            scan.may_end.eq(sync.may_end),
+            scan.may_start.eq(sync.may_start),
+            scan.line_waits.eq(sync.line_waits),
+            scan.late.eq(sync.late),
+            trajectory.clear.eq(scan.aborted),
             #
-            feedback.sample.eq(sample),
+            sync.tick.eq(sample.valid),
+            sync.lines.eq(self.sync),
+            sync.pixel_start.eq(scan.pixel_start),
+            sync.pixel_first.eq(sight & scan.marker.first),
+            sync.pixel_over.eq(scan.pixel_over),
+            sync.waiting.eq(scan.waiting),
+            #
+            lift.tick.eq(sample.valid),
+            lift.pause.eq(reaction.hold),
+            lift.live.eq(live),
+            lift.state.eq(scan.state),
+            lift.second.eq(scan.second),
+            lift.held_z.eq(feedback.output),
+            #
+            feedback.samples.eq(system.samples),
             feedback.live.eq(live),
             feedback.hold.eq(reaction.hold),
-            feedback.gate_z.eq(gate.z_driven),
+            feedback.offset.eq(scan.z),
+            feedback.taken.eq(lift.active),
+            feedback.taken_output.eq(lift.z),
+            feedback.driven.eq(gate.z_driven),
+            #
+            bias_feedback.samples.eq(system.samples),
+            bias_feedback.live.eq(live),
+            bias_feedback.hold.eq(reaction.hold),
+            bias_feedback.driven.eq(Cat(Const(0, POSITION_FRACTION_BITS), bias_beside_pulses).as_signed()),
             #
             signals.samples.eq(system.samples),
             signals.pulse.eq(reaction.hold),
@@ -125,7 +171,7 @@ class Core(wiring.Component):
             #
             envelope.x.eq(scan.x),
             envelope.y.eq(scan.y),
-            envelope.z.eq(feedback.z),
+            envelope.z.eq(feedback.output),
             envelope.bias.eq(gate.bias_requested),
             envelope.engaged.eq(feedback.engaged),
             envelope.live.eq(live),
@@ -135,14 +181,14 @@ class Core(wiring.Component):
             dose.blank.eq(gate.blank),
             dose.dac.eq(gate.dac),
             dose.pulse.eq(gate.pulse_driven),
-            dose.pixel_start.eq(sample.valid & scan.marker.active & scan.marker.first),
+            dose.pixel_start.eq(sight & scan.marker.first),
             dose.frame_start.eq(scan.frame_start),
             #
             interlock.sample_lost.eq(system.sample_lost),
             interlock.tick.eq(system.tick),
             interlock.contact.eq(signals.contact),
             interlock.position_overflow.eq(scan.overflow),
-            interlock.underflow.eq(self.underflow),
+            interlock.underflow.eq(self.underflow | scan.starved | sync.late),
             interlock.event.eq(self.event.valid | events.detection.valid),
             interlock.event_class.eq(event_class),
             interlock.estop_closed.eq(estop_closed),
@@ -155,23 +201,31 @@ class Core(wiring.Component):
             gate.frame.eq(system.frame),
             gate.x.eq(scan.x),
             gate.y.eq(scan.y),
-            gate.z.eq(feedback.z),
+            gate.z.eq(feedback.output),
+            gate.bias_controlled.eq(bias_feedback.used),
+            gate.controlled_bias.eq(bias_feedback.output),
             gate.pulse.eq(reaction.pulse),
             gate.pulse_bias.eq(reaction.pulse_bias),
-            gate.blank_request.eq(~in_line),
+            gate.blank_request.eq(~scan.beam),
+            gate.line_requests.pixel.eq(sync.pixel),
+            gate.line_requests.line.eq(scan.marker.active),
+            gate.line_requests.frame.eq(in_scan),
+            gate.line_requests.external.eq(sync.external),
             gate.readback.eq(self.readback),
             gate.readback.dac.z.eq(self.readback.dac.z ^ mirror),
             #
-            capture.sample.eq(sample),
+            capture.samples.eq(system.samples),
+            capture.pulses.eq(self.pulses),
             capture.marker.eq(scan.marker),
             capture.aborted.eq(scan.aborted),
-            capture.z.eq(feedback.z),
+            capture.z.eq(feedback.output),
             capture.time.eq(system.time),
             capture.pixels.eq(scan.pixels),
             capture.pixel_samples.eq(scan.pixel_samples),
             #
-            events.pixel.eq(capture.pixel),
-            events.pixel_samples.eq(scan.pixel_samples),
+            events.sample.eq(sample),
+            events.z.eq(feedback.output),
+            events.marker.eq(scan.marker),
             events.time.eq(system.time),
             #
             reaction.tick.eq(sample.valid),
@@ -194,9 +248,12 @@ class Core(wiring.Component):
             self.blank.eq(blank),
             self.trigger.eq(gate.trigger),
             self.motor_step.eq(gate.motor_step),
+            self.approach_step.eq(gate.approach_step),
+            self.lines.eq(gate.lines),
             self.pump.eq(gate.pump),
             self.live.eq(live),
         ]
+        wiring.connect(m, scan.points, trajectory.points)
         wiring.connect(m, wiring.flipped(self.capture), capture.stream)
         wiring.connect(m, wiring.flipped(self.events), events.stream)
         return m

@@ -47,7 +47,7 @@ def _begin_with(cause: int) -> tuple[tuple[str, str, str], ...]:
 
 
 QUICK, FROM_READBACK = _begin_with(LONGEST_SKIP), _begin_with(Cause.READBACK)
-PARTS = ("System", "Scan", "Feedback", "Interlock", "Signals", "Envelope", "Dose", "Gate", "Capture", "ThresholdEvents", "Reaction", "Recorder", "Fabric")  # fmt: skip
+PARTS = ("System", "Scan", "Feedback", "Interlock", "Signals", "Envelope", "Dose", "Gate", "Capture", "ThresholdEvents", "Reaction", "Recorder", "Trajectory", "Sync", "Lift", "Fabric")  # fmt: skip
 LOCKED_FOR = 16  # cycles, after which every limit is in force
 
 
@@ -109,9 +109,11 @@ class _CoreProof(Proof):
         self.invariant(~arming | long | (self.locked_for >= 2 * (ended - first) + ~fresh))
 
     def outputs_are_safe(self, dut: core.Core) -> Value:
-        """Compared with the cycle before: held, not approaching, blanked, without a pulse."""
+        """Compared with the cycle before: held, not approaching, blanked, without a pulse, nothing asked of other instruments."""
         held = (dut.dac.x == self.past(dut.dac.x)) & (dut.dac.y == self.past(dut.dac.y))
-        return held & (dut.dac.z >= self.past(dut.dac.z)) & dut.blank & ~self.gate.pulse_driven
+        asked = dut.approach_step | dut.lines.pixel | dut.lines.line | dut.lines.frame
+        quiet = ~asked & (dut.lines.external == self.past(dut.lines.external))
+        return held & (dut.dac.z >= self.past(dut.dac.z)) & dut.blank & ~self.gate.pulse_driven & quiet
 
 
 class TripProof(_CoreProof):
@@ -127,7 +129,7 @@ class TripProof(_CoreProof):
         "verdict_to_pins": f"Any verdict of any judge has safe outputs in the next cycle, if not of the short path {GATHER_CYCLES} later, with a frame of the first safe codes.",
         "safe_until_armed": "From there on outputs stay safe until ACK and then ARM were written, whatever all others do.",
         "no_injection_while_driven": "While any judge or bank is told to inject, outputs are safe.",
-        "nothing_beside_the_gate": "Codes, blanker, trigger and motor at the pins are the gate's.",
+        "nothing_beside_the_gate": "Codes, blanker, trigger, the motor both ways and the lines at the pins are the gate's.",
     }
     mutations = (
         Mutation("window_to_pins", CORE, "gate.safe.eq(interlock.safe)", "gate.safe.eq(~interlock.live)", 56, shorter=QUICK, inductive=True),
@@ -137,6 +139,7 @@ class TripProof(_CoreProof):
         Mutation("safe_until_armed", CORE, "gate.safe.eq(interlock.safe)", "gate.safe.eq(interlock.safe & ~scan.overflow)", 20),
         Mutation("no_injection_while_driven", CORE, "gate.safe.eq(interlock.safe)", "gate.safe.eq(interlock.safe & ~interlock.gate_conditions.inject[0])", 32, shorter=FROM_READBACK, inductive=True),
         Mutation("nothing_beside_the_gate", CORE, "self.dac.eq(gate.dac)", "self.dac.eq(self.readback.dac)"),
+        Mutation("nothing_beside_the_gate", CORE, "self.approach_step.eq(gate.approach_step)", "self.approach_step.eq(gate.approach_step | scan.starved)"),
     )  # fmt: skip
 
     def describe(self, m: Module) -> None:
@@ -216,7 +219,8 @@ class TripProof(_CoreProof):
 
         gate = self.gate
         same = (dut.dac.as_value() == gate.dac.as_value()) & (dut.blank == gate.blank) & (dut.trigger == gate.trigger)
-        self.holds("nothing_beside_the_gate", same & (dut.motor_step == gate.motor_step) & (dut.dac_load == gate.dac_load))
+        same &= (dut.motor_step == gate.motor_step) & (dut.approach_step == gate.approach_step)
+        self.holds("nothing_beside_the_gate", same & (dut.lines.as_value() == gate.lines.as_value()) & (dut.dac_load == gate.dac_load))
 
         know_gate(self, "core.gate")
 
@@ -235,7 +239,7 @@ class BoxProof(_CoreProof):
         "bias_keeps_its_least": "While live with feedback on, no bias of a magnitude below the hard least is ever driven, where that is enabled.",
     }
     mutations = (
-        Mutation("z_stays_in_the_box", CORE, "envelope.z.eq(feedback.z)", "envelope.z.eq(gate.z_driven)", 56, shorter=QUICK, inductive=True),
+        Mutation("z_stays_in_the_box", CORE, "envelope.z.eq(feedback.output)", "envelope.z.eq(gate.z_driven)", 56, shorter=QUICK, inductive=True),
         Mutation("z_stays_in_the_box", "blocks/gate/gate.py", "requested_z = Cat(Const(0, POSITION_FRACTION_BITS), request.z).as_signed()", "requested_z = self.z", 56, shorter=QUICK, inductive=True),
         Mutation("xy_stay_in_the_box", CORE, "envelope.y.eq(scan.y)", "envelope.y.eq(scan.x)", 56, shorter=QUICK, inductive=True),
         Mutation("xy_stay_in_the_box", "blocks/gate/gate.py", "for stage in range(XY_CYCLES + GATHER_CYCLES - 1)", "for stage in range(XY_CYCLES + GATHER_CYCLES - 2)", 56, shorter=QUICK, inductive=True),
@@ -321,28 +325,33 @@ class WiresProof(_CoreProof):
             "judges_see_what_is_converted": "The judges of samples and of the dose see every sample of both converters, in the same cycle.",
             "judges_see_what_is_asked": "The envelope sees the very requests that the gate will drive.",
             "dose_sees_what_is_driven": "The dose is counted from the blanker, the positions and the pulses that the gate drives.",
-            "lines_reach_the_interlock": "E-stop in its sense, ready lines, gain, lost samples, overflow, underflow and events reach the interlock.",
-            "all_know_what_is_live": "Scan, feedback, envelope and reaction see the interlock's `live`.",
+            "lines_reach_the_interlock": "E-stop in its sense, ready lines, gain, lost samples, overflow, underflow (also a starved list and a late line) and events reach the interlock.",
+            "all_know_what_is_live": "Scan, both controllers, lift, envelope and reaction see the interlock's `live`.",
             "pins_have_their_senses": "z and the blanker at the pins are the gate's in the straps' senses; nothing else is between.",
         }
         self.mutations = (
             Mutation("judges_see_what_is_converted", CORE, "signals.samples.eq(system.samples)", "signals.samples.eq(self.adc)"),
             Mutation("judges_see_what_is_converted", CORE, "dose.samples.eq(system.samples)", "dose.samples.eq(self.adc)"),
-            Mutation("judges_see_what_is_asked", CORE, "envelope.z.eq(feedback.z)", "envelope.z.eq(gate.z_driven)"),
+            Mutation("judges_see_what_is_asked", CORE, "envelope.z.eq(feedback.output)", "envelope.z.eq(gate.z_driven)"),
             Mutation("judges_see_what_is_asked", CORE, "gate.x.eq(scan.x)", "gate.x.eq(scan.y)"),
-            Mutation("dose_sees_what_is_driven", CORE, "dose.blank.eq(gate.blank)", "dose.blank.eq(~in_line)"),
+            Mutation("dose_sees_what_is_driven", CORE, "dose.blank.eq(gate.blank)", "dose.blank.eq(~scan.beam)"),
             Mutation("dose_sees_what_is_driven", CORE, "dose.dac.eq(gate.dac)", "dose.dac.eq(self.readback.dac)"),
             Mutation("lines_reach_the_interlock", CORE, "self.estop if Strap.ESTOP_NORMALLY_CLOSED in straps else ~self.estop", "self.estop if Strap.TIP not in straps else ~self.estop"),
             Mutation("lines_reach_the_interlock", CORE, "interlock.gain.eq(self.gain)", "interlock.gain.eq(self.gain | 1)"),
             Mutation("lines_reach_the_interlock", CORE, "interlock.position_overflow.eq(scan.overflow)", "interlock.position_overflow.eq(0)"),
-            Mutation("all_know_what_is_live", CORE, "feedback.live.eq(live)", "feedback.live.eq(1)"),
+            Mutation("judges_see_what_is_asked", CORE, "gate.controlled_bias.eq(bias_feedback.output)", "gate.controlled_bias.eq(feedback.output)"),
+            Mutation("lines_reach_the_interlock", CORE, "self.underflow | scan.starved | sync.late", "self.underflow | scan.starved"),
+            Mutation("all_know_what_is_live", CORE, "  feedback.live.eq(live)", "  feedback.live.eq(1)"),
+            Mutation("all_know_what_is_live", CORE, "lift.live.eq(live)", "lift.live.eq(1)"),
             Mutation("pins_have_their_senses", CORE, "gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else ~gate.blank", "~gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else gate.blank"),
             Mutation("pins_have_their_senses", CORE, "self.dac.z.eq(gate.dac.z ^ mirror)", "self.dac.z.eq(gate.dac.z ^ ~mirror)"),
         )  # fmt: skip
 
     def describe(self, m: Module) -> None:
         dut = self.block(self._board)
-        system, scan, feedback, reaction = (self.part(f"core.{name}") for name in ("system", "scan", "feedback", "reaction"))
+        system, scan, sync, lift, feedback, bias_feedback, reaction = (
+            self.part(f"core.{name}") for name in ("system", "scan", "sync", "lift", "feedback", "bias_feedback", "reaction")
+        )
         signals, envelope, dose, gate, interlock = (
             self.part(f"core.{name}") for name in ("signals", "envelope", "dose", "gate", "interlock")
         )
@@ -360,22 +369,26 @@ class WiresProof(_CoreProof):
             *asked,
             (gate.x, scan.x),
             (gate.y, scan.y),
-            (gate.z, feedback.z),
+            (gate.z, feedback.output),
+            (gate.controlled_bias, bias_feedback.output),
+            (gate.bias_controlled, bias_feedback.used),
             (envelope.engaged, feedback.engaged),
         )
         same("dose_sees_what_is_driven", (dose.blank, gate.blank), (dose.dac, gate.dac), (dose.pulse, gate.pulse_driven))
         estop = dut.estop if Strap.ESTOP_NORMALLY_CLOSED in straps else ~dut.estop
         same("lines_reach_the_interlock", (interlock.estop_closed, estop), (interlock.ready, dut.ready), (interlock.gain, dut.gain))
         same("lines_reach_the_interlock", (interlock.sample_lost, system.sample_lost), (interlock.tick, system.tick))
-        same("lines_reach_the_interlock", (interlock.position_overflow, scan.overflow), (interlock.underflow, dut.underflow))
+        underflow = dut.underflow | scan.starved | sync.late
+        same("lines_reach_the_interlock", (interlock.position_overflow, scan.overflow), (interlock.underflow, underflow))
         event = interlock.event & (interlock.event_class == dut.event.class_id)
         self.holds("lines_reach_the_interlock", ~dut.event.valid | event)
-        same("all_know_what_is_live", *((each.live, interlock.live) for each in (scan, feedback, envelope, reaction)))
+        same("all_know_what_is_live", *((each.live, interlock.live) for each in (scan, feedback, bias_feedback, lift, envelope, reaction)))
         z = gate.dac.z if Strap.RETRACT_POSITIVE in straps else ~gate.dac.z
         blank = gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else ~gate.blank
         same("pins_have_their_senses", (dut.dac.z, z.as_signed()), (dut.blank, blank))
         same("pins_have_their_senses", *((dut.dac[name], gate.dac[name]) for name in ("x", "y", "bias")), (dut.dac_load, gate.dac_load))
         same("pins_have_their_senses", (dut.trigger, gate.trigger), (dut.motor_step, gate.motor_step), (dut.pump, gate.pump))
+        same("pins_have_their_senses", (dut.approach_step, gate.approach_step), (dut.lines, gate.lines))
 
 
 BARE = Board("bare", Strap(0))

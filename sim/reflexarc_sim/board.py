@@ -28,7 +28,9 @@ from reflexarc.contract.link import OPERATION, OPERATIONS_MAX, BusOperation, Fra
 from reflexarc_hw.platforms.timing import RATES, Rate
 
 from .build import BuildError, build
-from .plants.stm import Parameter, StmParameters, StmPlant
+from .instrument import scanner_of, stm_for
+from .plants.parameters_file import load_parameters
+from .plants.stm import StmParameters, StmPlant
 from .specimens import Specimen, SpecimenError, load
 from .twin import CAPTURE, EVENTS, Twin
 
@@ -37,7 +39,8 @@ SEND_LIMIT = (
     8 << 20
 )  # bytes waiting for a slow client; beyond, packets stay in the twin and then in the gateware, which counts what it loses
 RECEIVE_SIZE = 1 << 16
-FAULTS = ("rise", "estop", "adc_dead", "adc", "dac_stuck", "lines", "monitor", "flip", "underflow", "event")
+FAULTS = ("rise", "estop", "adc_dead", "adc", "dac_stuck", "lines", "monitor", "flip", "underflow", "event", "instruments")
+INSTRUMENTS = ("camera_delay_cycles", "camera_exposure_cycles", "pixel_clock_cycles", "line_trigger_cycles")
 
 
 class RequestError(ValueError):
@@ -260,6 +263,7 @@ class Board:
             "platform": "twin", "board": self._name, "rate": rate.name, "cycles_per_sample": rate.cycles_per_sample, "adc_cycles": rate.adc_cycles,
             "dac_cycles": rate.dac_cycles, "pid": os.getpid(), "specimen": self._specimen.name, "contract": fingerprint.describe(),
             "specimen_size_m": [self._specimen.size_x_m, self._specimen.size_y_m],
+            "scanner": scanner_of(self._twin.plant.parameters),
         }  # fmt: skip
 
     def _bus(self, payload: bytes) -> bytes:
@@ -310,6 +314,12 @@ class Board:
                     self._twin.set_dac_stuck(channel, _bool(request["stuck"]))
                 case "lines":
                     self._twin.set_lines(int(request.get("ready", 3)) & 3, int(request.get("gain", 0)) & 15)
+                case "instruments":
+                    values = {name: int(request[name]) for name in INSTRUMENTS if name in request}
+                    pulses = tuple(int(value) for value in request.get("pulse_cycles", (0, 0)))
+                    if len(pulses) != 2 or not all(0 <= value < 1 << 31 for value in (*values.values(), *pulses)):
+                        raise ValueError("fault 'instruments': cycles are 0 to 2^31 - 1, pulse_cycles are two")
+                    self._twin.set_instruments(**values, pulse_cycles=(pulses[0], pulses[1]))
                 case "monitor":
                     self._twin.set_monitor(float(request["volts"]))
                 case "flip":
@@ -333,9 +343,7 @@ class Board:
             try:
                 x_m, y_m = (np.asarray(request[key], dtype=np.float64) for key in ("x_m", "y_m"))
                 when_s = np.asarray(request["time_s"], dtype=np.float64)
-                drift = plant.parameters_array
-                surface = self._specimen.height_at(x_m - drift[Parameter.DRIFT_X] * when_s, y_m - drift[Parameter.DRIFT_Y] * when_s)
-                surface = surface + drift[Parameter.MEAN_HEIGHT] + drift[Parameter.DRIFT_Z] * when_s
+                surface = plant.surface_at(x_m, y_m, when_s)
                 return np.broadcast_to(surface, x_m.shape).astype("<f8").tobytes()
             except (KeyError, TypeError, ValueError) as error:
                 raise RequestError(f"surface wants x_m, y_m and time_s of one shape: {error}") from None
@@ -344,7 +352,12 @@ class Board:
                 "contacts": plant.contacts, "contact_depth_m": plant.contact_depth_m, "gap_m": plant.gap_m, "surface_m": plant.surface_m,
                 "tip_z_m": plant.tip_z_m, "current_A": plant.current_A, "cycle": self._twin.cycle, "samples": self._twin.samples,
                 "busy_s": self._busy_s, "trip_cycles": self._twin.trip_times.as_dict(), "live": self._twin.live,
-                "blanked": self._twin.blanked, "motor_steps": self._twin.motor_steps,
+                "blanked": self._twin.blanked, "motor_steps": self._twin.motor_steps, "approach_steps": self._twin.approach_steps,
+                "camera_frames": self._twin.camera_frames, "update_cycles": self._twin.update_cycles,
+                "response": {
+                    "decay_per_m": plant.parameters.decay_per_m, "z_resonance_Hz": plant.parameters.z_resonance_Hz,
+                    "z_quality": plant.parameters.z_quality, "preamp_bandwidth_Hz": plant.parameters.preamp_bandwidth_Hz,
+                },
                 "features": [[f.x_m, f.y_m, f.kind] for f in self._specimen.features],
             }
         ).encode()  # fmt: skip
@@ -384,15 +397,18 @@ def listen(path: Path) -> socket.socket:
 
 
 def make_twin(rate: Rate, specimen: Specimen, seed: int, parameters: StmParameters | None = None) -> Twin:
-    """A twin with an STM; the surface's middle lies below the middle of z, where the converters stand at power-up, so nothing touches."""
-    return Twin(build(rate), rate, StmPlant(specimen, parameters or StmParameters(mean_height_m=-30e-9), seed=seed))
+    """A twin with an STM, by default with a scanner that suits the specimen."""
+    return Twin(build(rate), rate, StmPlant(specimen, parameters or stm_for(specimen), seed=seed))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="A ReflexArc twin behind a socket: the compiled gateware, its converters and an STM.")
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen at")
-    parser.add_argument("--specimen", default="au111", help="'au111', a .npy file (with --size) or a Nanonis .sxm file")
-    parser.add_argument("--size", type=float, help="width of an .npy specimen in metres")
+    parser.add_argument("--specimen", default="au111", help="'au111', 'graphene' or a file: .sxm, .ibw, .gwy, .nc, .h5, .npy, .png, .tif")
+    parser.add_argument("--size", type=float, nargs="+", help="width, or width and height, in metres, of a specimen without its own scale")
+    parser.add_argument("--height", type=float, help="of an image: from its darkest to its brightest point, in metres")
+    parser.add_argument("--channel", help="of a file with several: the one that is the topography")
+    parser.add_argument("--plant", type=Path, help="TOML file with the STM's parameters; see docs/guide/plant.md")
     parser.add_argument("--seed", type=int, default=1, help="of noise and generated specimens; a run repeats with its seed")
     parser.add_argument(
         "--rate",
@@ -407,8 +423,15 @@ def main() -> int:
     parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="end when no client was there for so long")
     arguments = parser.parse_args()
     try:
-        specimen = load(arguments.specimen, size_m=arguments.size, seed=arguments.seed)
-        twin = make_twin(RATES[arguments.rate], specimen, arguments.seed)
+        size = arguments.size
+        if size is not None and len(size) > 2:
+            raise ValueError(f"--size takes a width, or a width and a height, not {len(size)} numbers")
+        size_m = size if size is None else size[0] if len(size) == 1 else (size[0], size[1])
+        specimen = load(arguments.specimen, size_m=size_m, seed=arguments.seed, channel=arguments.channel, height_m=arguments.height)
+        parameters = stm_for(specimen)
+        if arguments.plant is not None:
+            parameters = load_parameters(arguments.plant, parameters)
+        twin = make_twin(RATES[arguments.rate], specimen, arguments.seed, parameters)
         listener = listen(arguments.socket)
     except (SpecimenError, BuildError, ValueError, OSError) as error:
         print(f"reflexarc-board: {error}", file=sys.stderr)

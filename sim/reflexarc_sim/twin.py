@@ -107,6 +107,10 @@ def _load(path: Path) -> Any:
         "board_trip_times": (None, [pointer, ctypes.POINTER(TripTimes)]),
         "board_set_estop": (None, [pointer, u32]),
         "board_set_lines": (None, [pointer, u32, u32]),
+        "board_set_instruments": (None, [pointer, *[u32] * 6]),
+        "board_camera_frames": (u64, [pointer]),
+        "board_update_cycles": (u64, [pointer]),
+        "board_approach_steps": (ctypes.c_int32, [pointer]),
         "board_set_underflow": (None, [pointer, u32]),
         "board_event": (None, [pointer, u32]),
         "board_set_monitor": (None, [pointer, ctypes.c_double]),
@@ -207,6 +211,32 @@ class Twin:
     def set_lines(self, ready: int = 3, gain: int = 0) -> None:
         """Ready lines (high voltage, vacuum) and the preamplifier's gain lines."""
         self._library.board_set_lines(self._board, ready, gain)
+        if gain in self.plant.gain_codes:
+            self.plant.select_gain(gain)
+
+    def set_instruments(
+        self,
+        *,
+        camera_delay_cycles: int = 20,
+        camera_exposure_cycles: int = 0,
+        pixel_clock_cycles: int = 0,
+        line_trigger_cycles: int = 0,
+        pulse_cycles: tuple[int, int] = (0, 0),
+    ) -> None:
+        """What paces the scan from outside: a camera that is busy so long after each trigger, and square waves with these periods; 0: none."""
+        self._library.board_set_instruments(
+            self._board, camera_delay_cycles, camera_exposure_cycles, pixel_clock_cycles, line_trigger_cycles, *pulse_cycles
+        )
+
+    @property
+    def update_cycles(self) -> int:
+        """Longest way so far from a sample valid to a new z code at the gate, outputs live."""
+        return int(self._library.board_update_cycles(self._board))
+
+    @property
+    def camera_frames(self) -> int:
+        """Exposures that the camera has ended."""
+        return int(self._library.board_camera_frames(self._board))
 
     def set_underflow(self, underflow: bool) -> None:
         """A list of a scan or program that ran dry; nothing else drives it yet."""
@@ -253,8 +283,13 @@ class Twin:
 
     @property
     def motor_steps(self) -> int:
-        """Steps that the coarse motor was told to take."""
+        """Steps away from the specimen that the coarse motor was told to take."""
         return int(self._library.board_motor_steps(self._board))
+
+    @property
+    def approach_steps(self) -> int:
+        """Steps towards it."""
+        return int(self._library.board_approach_steps(self._board))
 
     def dac_code(self, channel: int) -> int:
         """Code that a DAC holds."""

@@ -9,12 +9,12 @@ from reflexarc.contract.blocks import events
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.events import EVENT_LAYOUT, Event, EventSource
 from reflexarc.contract.words import to_bytes
-from reflexarc_hw.blocks.capture.capture import PIXEL
 from reflexarc_hw.blocks.events import DETECTION
+from reflexarc_hw.lib.formats import MARKER, SAMPLE
 
-MULTIPLIER_CYCLES = 75  # after a change of `on`, `off` or the samples of a pixel: the rest of a product, the other one, its own
 POSITION_MIN, POSITION_MAX = -(1 << 31), (1 << 31) - 1
 CODE_MIN, CODE_MAX = -(1 << 19), (1 << 19) - 1
+SAMPLES_MAX = (1 << 24) - 1
 
 
 @dataclass
@@ -38,43 +38,82 @@ class Bench:
         self.model = NaiveEvents()
         self.reader = StreamReader(dut, "stream", rng, readiness)
         self.time = TimeInput(dut, rng.randrange(1 << 63))
-        self.samples, self.channel, self.class_id = 1, EventChannel.Z, 0
+        self.channel, self.class_id = EventChannel.Z, 0
         self.expected: list[Expected] = []
 
-    async def set(self, samples: int, channel: EventChannel, on: int, off: int, class_id: int = 0) -> None:
+    async def set(self, channel: EventChannel, on: int, off: int, class_id: int = 0) -> None:
         """In force when this returns."""
-        self.samples, self.channel, self.class_id = samples, channel, class_id
-        self.dut.pixel_samples.value = samples
+        self.channel, self.class_id = channel, class_id
         await self.bank.configure(channel=channel, on=on, off=off, class_id=class_id)
         self.model.on, self.model.off = on, off
-        await cycles(MULTIPLIER_CYCLES)
 
     async def enable(self, enabled: bool) -> None:
         await self.bank.write("enable", int(enabled))
         self.model.enable(enabled)
 
-    async def pixel(self, total: int, gap: int) -> bool:
-        """A finished pixel with this sum, then ``gap`` cycles in which the detection comes exactly where it must."""
-        x, y = (self.rng.randrange(POSITION_MIN, POSITION_MAX + 1) for _ in range(2))
-        other = self.rng.randrange(-(1 << 55), 1 << 55)  # the channel that is not looked at
-        z_sum, current_sum = (total, other) if self.channel is EventChannel.Z else (other, total)
-        values = {"z_sum": z_sum, "current_sum": current_sum, "x": x, "y": y}
-        fires = self.model.pixel(total, self.samples)
+    def drive(self, value: int | None, **marker: int) -> None:
+        """A sample of this pixel; None: no sample, or one that belongs to no pixel."""
+        rng, dut = self.rng, self.dut
+        other = rng.randrange(POSITION_MIN, POSITION_MAX + 1)  # the channel that is not looked at
+        valid = value is not None or rng.random() < 0.1
+        if value is None:
+            marker = {name: rng.randrange(2) for name in ("first", "last")} | {"active": 0 if valid else rng.randrange(2)}
+            value = rng.randrange(CODE_MIN, CODE_MAX + 1)
+        z, code = (value, other) if self.channel is EventChannel.Z else (other, value)
+        dut.sample.value = pack(SAMPLE, {"valid": int(valid), "code": code})
+        dut.z.value = (z + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
+        dut.marker.value = pack(MARKER, {"x": rng.getrandbits(32), "y": rng.getrandbits(32)} | marker)
+
+    async def stand(self, count: int) -> None:
+        """So many cycles in which nothing changes: none of them is looked at, and time stands too."""
+        assert len(self.reader.packets) == len(self.expected)
+        self.reader.stop()
+        self.time.stop()
+        self.dut.stream__ready.value = 0
+        await cycles(count)
+        packets = self.reader.packets
+        self.reader = StreamReader(self.dut, "stream", self.rng)
+        self.reader.packets = packets
+        self.time = TimeInput(self.dut, self.time.now)
+
+    async def pixel(self, values: list[int], gap: int = 16, between=None, times: int = 1) -> bool:
+        """A pixel of these samples, ``gap`` cycles apart; the detection comes exactly where it must. ``between`` is awaited after a sample.
+
+        ``times``: the last value but one comes so often, in cycles that follow each other.
+        """
+        samples = []
+        place = {name: self.rng.randrange(POSITION_MIN, POSITION_MAX + 1) for name in ("x", "y")}
+        for number, value in enumerate(values):
+            last = number == len(values) - 1
+            repeated = times if number == len(values) - 2 else 1
+            samples.append((value, self.model.on, self.model.off, repeated))
+            self.drive(value, active=1, first=number == 0, last=last, **(place if last else {}))
+            if repeated > 1:
+                await self.stand(repeated)
+                continue
+            if not last:
+                for _ in range(gap):
+                    await cycles()
+                    self.drive(None)
+                if between is not None:
+                    await between()
+        fires = self.model.pixel(samples)
         detection_cycles = parameters()["detection_cycles"]
         if fires:
             # The record's time is that of the verdict, the cycle before the detection.
             time = self.time.now + detection_cycles - 1
-            self.expected.append(Expected(self.class_id, self.model.scores[-1], x, y, time, self.model.count - 1))
+            self.expected.append(Expected(self.class_id, self.model.scores[-1], place["x"], place["y"], time, self.model.count - 1))
         for cycle in range(gap):
-            # The pixel stays on the wires until the next one, as capture leaves it.
-            self.dut.pixel.value = pack(PIXEL, values | {"valid": cycle == 0})
+            if cycle:
+                self.drive(None)
             await settled()
             seen = unpack(DETECTION, get(self.dut.detection))
             due = int(fires and cycle == detection_cycles)
-            assert seen["valid"] == due, f"cycle {cycle} after the pixel: {seen}, mean {total} / {self.samples}"
+            assert seen["valid"] == due, f"cycle {cycle} after the pixel: {seen}, samples {samples}"
             if seen["valid"]:
-                assert seen == {"valid": 1, "class_id": self.class_id, "x": x, "y": y}
+                assert seen == {"valid": 1, "class_id": self.class_id, **place}
             await cycles()
+        self.drive(None)
         return fires
 
     def check(self, packet: list[int], expected: Expected) -> None:
@@ -84,6 +123,25 @@ class Bench:
             time=expected.time % (1 << 64), sequence=expected.sequence,
         )  # fmt: skip
 
+    async def check_all(self) -> None:
+        await cycles(300)
+        assert await self.bank.read("count") == self.model.count
+        assert await self.bank.read("lost") == 0
+        assert len(self.reader.packets) == len(self.expected)
+        for packet, expected in zip(self.reader.packets, self.expected, strict=True):
+            self.check(packet, expected)
+
+
+def split(rng, total: int, samples: int, low: int, high: int) -> list[int]:
+    """So many values with this sum, anything else at random."""
+    values = []
+    for left in range(samples, 0, -1):
+        least, most = max(low, total - high * (left - 1)), min(high, total - low * (left - 1))
+        value = rng.choice((least, most, rng.randrange(least, most + 1), min(max(total // left, least), most)))
+        values.append(value)
+        total -= value
+    return values
+
 
 def near(rng, threshold: int, samples: int, low: int, high: int) -> int:
     """A sum whose mean is at the threshold, one unit of the sum beside it, near it, or anywhere; always one that samples can have."""
@@ -92,39 +150,81 @@ def near(rng, threshold: int, samples: int, low: int, high: int) -> int:
     return max(low * samples, min(high * samples, total))
 
 
+def thresholds(rng, low: int, high: int) -> tuple[int, int]:
+    """``off`` and ``on``; now and then equal or exchanged."""
+    reach = rng.choice([(low, high), (-3, 3), (low, low + 10), (high - 10, high)])
+    off, on = sorted(rng.randrange(reach[0], reach[1] + 1) for _ in range(2))
+    return rng.choice([(off, on), (off, on), (off, on), (off, off), (on, off)])
+
+
 @cocotb.test()
 async def random_pixels_equal_the_model_with_exact_means(dut):
-    """Both channels, pixels of 1 to 2**24 - 1 samples, sums at the very thresholds."""
+    """Both channels, each pixel of its own number of samples, sums at the very thresholds."""
     rng = seeded("events")
     await start(dut)
     bench = Bench(dut, rng)
-    sizes = [1, 2, 3, (1 << 24) - 1, 1 << 23, (1 << 23) - 1]
-    for round_ in range(120):
-        samples = sizes[round_] if round_ < len(sizes) else rng.randrange(1, 1 << rng.randrange(1, 25))
+    for _ in range(100):
         channel = rng.choice(list(EventChannel))
         low, high = (POSITION_MIN, POSITION_MAX) if channel is EventChannel.Z else (CODE_MIN, CODE_MAX)
-        reach = rng.choice([(low, high), (-3, 3), (low, low + 10), (high - 10, high)])
-        off, on = sorted(rng.randrange(reach[0], reach[1] + 1) for _ in range(2))
-        if rng.random() < 0.2:
-            off = on
-        await bench.set(samples, channel, on, off, rng.randrange(256))
+        off, on = thresholds(rng, low, high)
+        await bench.set(channel, on, off, rng.randrange(256))
         if rng.random() < 0.5:
             await bench.enable(False)
         await bench.enable(rng.random() < 0.95)
-        for _ in range(30):
+        for _ in range(25):
+            samples = rng.choice([1, 1, 2, 3, rng.randrange(1, 12)])
             total = near(rng, rng.choice([on, off]), samples, low, high)
-            # Real pixels of many samples are further apart than records take.
-            await bench.pixel(total, rng.choice([16, 17, 30]) if samples == 1 else 40)
+            await bench.pixel(split(rng, total, samples, low, high), rng.choice([16, 16, 17, 30]))
             if rng.random() < 0.02:
                 await bench.enable(not bench.model.enabled)
-    await cycles(200)
     cocotb.log.info("%d events", bench.model.count)
     assert bench.model.count > 200
-    assert await bench.bank.read("count") == bench.model.count
-    assert await bench.bank.read("lost") == 0
-    assert len(bench.reader.packets) == len(bench.expected)
-    for packet, expected in zip(bench.reader.packets, bench.expected, strict=True):
-        bench.check(packet, expected)
+    await bench.check_all()
+
+
+@cocotb.test()
+async def thresholds_may_change_within_a_pixel(dut):
+    """They count for the samples after."""
+    rng = seeded("change")
+    await start(dut)
+    bench = Bench(dut, rng)
+    await bench.set(EventChannel.Z, 0, 0)
+    await bench.enable(True)
+
+    async def between() -> None:
+        if rng.random() < 0.4:
+            off, on = thresholds(rng, -1000, 1000)
+            await bench.set(EventChannel.Z, on, off)
+
+    for _ in range(400):
+        await bench.pixel([rng.randrange(-1000, 1001) for _ in range(rng.randrange(1, 7))], between=between)
+    assert bench.model.count > 50
+    await bench.check_all()
+
+
+@cocotb.test()
+async def pixels_of_many_samples_are_exact(dut):
+    """Up to the longest that there may be and to the ends of the range; two short ones follow at once and have their records too."""
+    rng = seeded("many")
+    await start(dut)
+    bench = Bench(dut, rng)
+    cases = [(EventChannel.Z, POSITION_MIN, POSITION_MIN, POSITION_MAX, SAMPLES_MAX - 2, True)]
+    cases += [(EventChannel.Z, POSITION_MAX, POSITION_MAX, POSITION_MIN, 1 << 16, False)]
+    for rest in (-1, 0, 1):
+        # Many that are one above, and one that makes up for all of them, but for a rest.
+        cases += [(EventChannel.Z, -6, -6 - 9000 + rest, -5, 9000, rest > 0)]
+        cases += [(EventChannel.CURRENT, CODE_MAX - 1, CODE_MAX - 1 - (1 << 16) + rest, CODE_MAX, 1 << 16, rest > 0)]
+    for channel, on, first, value, times, fires in cases:
+        off = min(on + 1, POSITION_MAX)
+        await bench.set(channel, on, off)
+        await bench.enable(True)
+        await bench.pixel([off - 1])
+        await cycles(100)
+        assert await bench.pixel([first, value, on], times=times) == fires
+        if fires:
+            await bench.pixel([off - 1])
+            assert await bench.pixel([off])
+    await bench.check_all()
 
 
 @cocotb.test()
@@ -132,15 +232,15 @@ async def hysteresis_is_strict_on_both_sides(dut):
     rng = seeded("hysteresis")
     await start(dut)
     bench = Bench(dut, rng)
-    await bench.set(3, EventChannel.Z, on=10, off=-10)
+    await bench.set(EventChannel.Z, on=10, off=-10)
     await bench.enable(True)
     #       sum: 3 * 10 is not above `on`, 31 is; -30 is not below `off`, -31 is
     for total in (-30, 31, -31, 30):
-        assert not await bench.pixel(total, 20), total
-    assert await bench.pixel(31, 20)
+        assert not await bench.pixel(split(rng, total, 3, -50, 50)), total
+    assert await bench.pixel(split(rng, 31, 3, -50, 50))
     for total in (1000, -30, 31, -31, 0):
-        assert not await bench.pixel(total, 20), total
-    assert await bench.pixel(31, 20)
+        assert not await bench.pixel(split(rng, total, 3, -500, 500)), total
+    assert await bench.pixel(split(rng, 31, 3, -50, 50))
 
 
 @cocotb.test()
@@ -148,18 +248,18 @@ async def enabling_on_a_feature_is_silent(dut):
     rng = seeded("enable")
     await start(dut)
     bench = Bench(dut, rng)
-    await bench.set(1, EventChannel.CURRENT, on=100, off=50)
-    assert not await bench.pixel(0, 20)  # low, but not enabled: does not count
+    await bench.set(EventChannel.CURRENT, on=100, off=50)
+    assert not await bench.pixel([0])  # low, but not enabled: does not count
     await bench.enable(True)
-    assert not await bench.pixel(101, 20)
-    assert not await bench.pixel(75, 20)
-    assert not await bench.pixel(101, 20)
-    assert not await bench.pixel(49, 20)
+    assert not await bench.pixel([101])
+    assert not await bench.pixel([75])
+    assert not await bench.pixel([101])
+    assert not await bench.pixel([49])
     await bench.enable(False)
     await bench.enable(True)
-    assert not await bench.pixel(101, 20)
-    assert not await bench.pixel(49, 20)
-    assert await bench.pixel(101, 20)
+    assert not await bench.pixel([101])
+    assert not await bench.pixel([49])
+    assert await bench.pixel([101])
 
 
 @cocotb.test()
@@ -167,18 +267,14 @@ async def scores_are_held_at_32_bits(dut):
     rng = seeded("scores")
     await start(dut)
     bench = Bench(dut, rng)
-    for samples in (1, 3, (1 << 24) - 1, 1 << 23):
-        await bench.set(samples, EventChannel.Z, on=POSITION_MIN, off=POSITION_MIN)
-        # Nothing is below the least: it becomes ready at another threshold.
-        await bench.set(samples, EventChannel.Z, on=POSITION_MIN + 1, off=POSITION_MIN + 1)
-        await bench.enable(True)
+    await bench.set(EventChannel.Z, on=POSITION_MIN + 1, off=POSITION_MIN + 1)
+    await bench.enable(True)
+    for samples in (1, 3, 4, 7):
         for top in (POSITION_MAX, POSITION_MIN + 2, 0, -2):
-            await bench.pixel(POSITION_MIN * samples, 60)
-            assert await bench.pixel(top * samples, 60)
-    await cycles(100)
+            await bench.pixel([POSITION_MIN] * samples)
+            assert await bench.pixel([top] * samples)
+    await bench.check_all()
     assert {expected.score for expected in bench.expected} >= {(1 << 31) - 1, 1}
-    for packet, expected in zip(bench.reader.packets, bench.expected, strict=True):
-        bench.check(packet, expected)
 
 
 @cocotb.test()
@@ -187,13 +283,13 @@ async def records_without_room_are_counted_and_detections_go_on(dut):
     rng = seeded("room")
     await start(dut)
     bench = Bench(dut, rng, readiness=0)
-    await bench.set(1, EventChannel.Z, on=0, off=0)
+    await bench.set(EventChannel.Z, on=0, off=0)
     await bench.enable(True)
 
     async def fire(count: int) -> None:
         for _ in range(count):
-            assert not await bench.pixel(-1, 16)
-            assert await bench.pixel(rng.randrange(1, POSITION_MAX), 16)
+            assert not await bench.pixel([-1])
+            assert await bench.pixel([rng.randrange(1, POSITION_MAX)])
 
     await fire(90)
     lost = await bench.bank.read("lost")

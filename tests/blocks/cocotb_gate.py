@@ -1,5 +1,5 @@
 import cocotb
-from naive_gate import CODE_MAX, RAIL, NaiveGate, NaiveReadback, Reaction, Request, code
+from naive_gate import CODE_MAX, LINES, RAIL, NaiveGate, NaiveReadback, Reaction, Request, code
 from support import Bank, cycles, get, pack, parameters, seeded, settled, signed, start, unpack
 from support_conditions import Conditions
 from support_signals import LockstepBank
@@ -7,12 +7,14 @@ from support_signals import LockstepBank
 from reflexarc.contract.blocks import gate
 from reflexarc.contract.blocks.interlock import GATE_CAUSES, NO_CAUSE, Cause
 from reflexarc.contract.link import BusStatus
+from reflexarc_hw.blocks.gate import LINES as LINE_REQUESTS
 from reflexarc_hw.blocks.gate import READBACK
 from reflexarc_hw.blocks.interlock import REACTION
 from reflexarc_hw.lib.formats import OUTPUTS
 
 CODE_MIN = -CODE_MAX - 1
-XY_CYCLES, BIAS_CYCLES, Z_CYCLES = 6, 6, 2  # from a request to the codes
+XY_CYCLES, PULSE_CYCLES, BIAS_CYCLES, Z_CYCLES = 6, 6, 7, 2  # from a request to the codes
+APPROACH_CYCLES = 2  # from a beat to the step's edge, one more than for the retreat
 READBACK_CYCLES = 2  # from a read-back to the verdict
 CHANNELS = ("x", "y", "z", "bias")
 
@@ -32,6 +34,7 @@ async def outputs_are_safe_before_the_first_clock(dut):
     assert outputs(dut) == {"x": 0, "y": 0, "z": CODE_MAX, "bias": 0}
     assert get(dut.blank) and not get(dut.dac_load)
     assert not (get(dut.trigger) or get(dut.motor_step) or get(dut.pump) or get(dut.pulse_driven))
+    assert not get(dut.approach_step) and not get(dut.lines)
 
 
 @cocotb.test()
@@ -74,6 +77,9 @@ class World:
         self.request = Request()
         self.calm = 0
         self.pulse, self.pulse_bias = False, 0
+        self.controlled, self.controlled_bias = False, 0
+        self.parked = 0  # cycles in which z is asked to stay at the rail
+        self.lines = (False,) * 4
 
     def cycle(self, model: NaiveGate, quiet: bool) -> tuple[bool, Request, Reaction]:
         """``quiet``: stay safe without reactions, for a register is being written that is locked otherwise."""
@@ -96,11 +102,20 @@ class World:
         reaction.retract |= self.tip
         if rng.random() < 0.02:
             self.pulse, self.pulse_bias = not self.pulse, rng.randrange(CODE_MIN, CODE_MAX + 1)
+        if rng.random() < 0.02:
+            self.controlled = not self.controlled
+        if rng.random() < 0.1:
+            self.controlled_bias = position(rng)
+        if rng.random() < 0.1:
+            self.lines = tuple(rng.random() < 0.5 for _ in LINES)
+        self.parked = self.parked - 1 if self.parked else rng.randrange(60 * self.period) if rng.random() < 1 / (20 * self.period) else 0
         self.calm = self.calm - 1 if self.calm else rng.randrange(40) if rng.random() < 0.1 else 0
         if not self.calm:
             z = position(rng) if rng.random() < 0.1 else RAIL - rng.choice([0, rng.randrange(1 << 24)])
-            self.request = Request(position(rng), position(rng), z, 0, False, rng.random() < 0.5)
-        return self.safe, self.request, reaction
+            self.request = Request(position(rng), position(rng), z, blank=rng.random() < 0.5)
+        z = RAIL if self.parked else self.request.z
+        request = Request(self.request.x, self.request.y, z, 0, self.pulse, self.pulse_bias, self.request.blank, self.lines)
+        return self.safe, request, reaction
 
 
 def random_registers(rng) -> dict[str, int]:
@@ -121,7 +136,7 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
     model, readback, conditions = NaiveGate(period), NaiveReadback(), Conditions(dut, GATE_CAUSES)
     registers = {r.name: r.reset for r in gate.BLOCK.registers}
     world = World(rng, period)
-    seen_counts = dict.fromkeys(("load", "trips", "ramped", "steps", "pulsed", "zeroed", "wrong"), 0)
+    seen_counts = dict.fromkeys(("load", "trips", "ramped", "steps", "pulsed", "zeroed", "wrong", "approached", "cut"), 0)
     quiet, latched, shown_next = 0, (0, 0), (0, 0)
     for cycle in range(50_000 + 1000 * period):
         if bank.idle and rng.random() < 0.05:
@@ -130,6 +145,8 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
                 for name, value in random_registers(rng).items():
                     bank.write(name, value)
                 quiet = 40
+            elif world.parked and rng.random() < 0.4:
+                bank.write("approach", rng.choice([0, 1, 2, 3, rng.randrange(65536)]))
             else:
                 bank.write("bias", rng.choice([rng.randrange(CODE_MIN, CODE_MAX + 1), rng.randrange(-300, 301)]))
         bank.drive()
@@ -137,10 +154,11 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
         safe, request, reaction = world.cycle(model, quiet > 0)
         was_safe = model.was_safe
         frame = cycle % (2 * period) == 12 or rng.random() < 0.02
-        request = Request(request.x, request.y, request.z, 0, world.pulse, request.blank)
         dut.safe.value, dut.frame.value = int(safe), int(frame)
         dut.x.value, dut.y.value, dut.z.value = request.x & 0xFFFFFFFF, request.y & 0xFFFFFFFF, request.z & 0xFFFFFFFF
-        dut.pulse.value, dut.pulse_bias.value = int(request.pulse), world.pulse_bias & 0xFFFFF
+        dut.pulse.value, dut.pulse_bias.value = int(request.pulse), request.pulse_bias & 0xFFFFF
+        dut.bias_controlled.value, dut.controlled_bias.value = int(world.controlled), world.controlled_bias & 0xFFFFFFFF
+        dut.line_requests.value = pack(LINE_REQUESTS, dict(zip(LINES, request.lines, strict=True)))
         dut.blank_request.value = int(request.blank)
         dut.reaction.value = pack(REACTION, vars(reaction))
         # Read-back: mostly what was sent, sometimes not.
@@ -158,17 +176,21 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
         dut.conditions__inject.value, dut.conditions__enable.value = int(inject), int(enable)
         await settled()
         registers |= bank.taken
-        request.bias = world.pulse_bias if request.pulse else registers["bias"]
+        request.bias = code(world.controlled_bias) if world.controlled else registers["bias"]
         dac = outputs(dut)
-        half = registers["retreat_period"]
         seen = dac | {"z_driven": signed(get(dut.z_driven), 32), "bias_requested": signed(get(dut.bias_requested), 20)}
-        seen |= {name: get(getattr(dut, name)) for name in ("blank", "dac_load", "trigger", "pump", "pulse_driven", "motor_step")}
+        seen |= {
+            name: get(getattr(dut, name))
+            for name in ("blank", "dac_load", "trigger", "pump", "pulse_driven", "motor_step", "approach_step")
+        }
+        seen |= unpack(LINE_REQUESTS, get(dut.lines))
         seen |= {"verdict": get(dut.conditions__verdict)}
         expected = {
             "x": model.x, "y": model.y, "z": model.z >> 12, "bias": model.bias >> 12, "z_driven": model.z,
-            "bias_requested": model.asked[-1].bias,
+            "bias_requested": model.asked[-1].driven_bias,
             "blank": int(model.blank), "dac_load": int(model.load(frame)), "trigger": int(model.trigger), "pump": int(model.pump),
-            "pulse_driven": int(model.pulse_driven), "motor_step": int(model.motor.level(half)), "verdict": int(readback.verdict),
+            "pulse_driven": int(model.pulse_driven), "motor_step": int(model.motor.level), "verdict": int(readback.verdict),
+            "approach_step": int(model.approach_step), **dict(zip(LINES, map(int, model.lines), strict=True)),
         }  # fmt: skip
         assert seen == expected, f"cycle {cycle}: {seen}, expected {expected}"
         shown = signed(get(dut.conditions__value), 32), signed(get(dut.conditions__limit), 32)
@@ -179,13 +201,16 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
         loaded = tuple(dac[name] for name in CHANNELS) if model.load(frame) else None
         readback.step(loaded, tuple(read) if read else None, inject, enable)
         zeroing = model.zeroing
-        bias, driving, level = model.bias, model.pulse_driven, model.motor.level(half)
-        model.step(safe, frame, request, reaction, registers)
+        bias, driving, level = model.bias, model.pulse_driven, model.motor.level
+        approached, left = model.approach_step, model.approach.left
+        model.step(safe, frame, request, reaction, registers, bank.taken.get("approach"))
         seen_counts["load"] += loaded is not None
         seen_counts["trips"] += safe and not was_safe
         seen_counts["ramped"] += safe and model.bias != bias and not driving and not zeroing
         seen_counts["zeroed"] += safe and model.bias != bias and zeroing
-        seen_counts["steps"] += model.motor.level(half) and not level
+        seen_counts["steps"] += model.motor.level and not level
+        seen_counts["approached"] += model.approach_step and not approached
+        seen_counts["cut"] += left > 0 and not model.approach.going
         seen_counts["pulsed"] += model.pulse_driven
         seen_counts["wrong"] += readback.verdict
         await cycles()
@@ -198,31 +223,76 @@ async def random_requests_trips_and_reactions_equal_the_naive_model(dut):
 
 @cocotb.test()
 async def requests_take_their_cycles_and_round_half_up(dut):
-    """x and y 6, as the bias, z 2: as long as the envelope takes to judge them, and one more."""
+    """x and y 6, as a pulse's bias, the controlled one 7, z 2: as long as the envelope takes to judge them, and one more."""
     rng = seeded("rounding")
     await start(dut, safe=0)
     edges = [(base << 12) + rest for base in (CODE_MIN, -1, 0, CODE_MAX) for rest in (0, 2047, 2048, 4095)]
-    dut.pulse.value = 1
-    await cycles(XY_CYCLES)
-    for value in edges + [position(rng) for _ in range(500)]:
-        await settled()
-        before = outputs(dut)
-        await cycles()
-        bias = rng.randrange(CODE_MIN, CODE_MAX + 1)
-        for name in "xyz":
-            getattr(dut, name).value = value & 0xFFFFFFFF
-        dut.pulse_bias.value = bias & 0xFFFFF
-        for cycle in range(XY_CYCLES + 1):
+    for pulse in (1, 0):
+        dut.pulse.value, dut.bias_controlled.value = pulse, 1
+        await cycles(BIAS_CYCLES)
+        for value in edges + [position(rng) for _ in range(300)]:
             await settled()
-            expected = dict(before)
-            if cycle >= Z_CYCLES:
-                expected |= {"z": code(value)}
-            if cycle >= BIAS_CYCLES:
-                expected |= {"bias": bias}
-            if cycle >= XY_CYCLES:
-                expected |= {"x": code(value), "y": code(value)}
-            assert outputs(dut) == expected, f"cycle {cycle}"
+            before = outputs(dut)
             await cycles()
+            bias = rng.randrange(CODE_MIN, CODE_MAX + 1)
+            for name in "xyz":
+                getattr(dut, name).value = value & 0xFFFFFFFF
+            dut.pulse_bias.value = bias & 0xFFFFF
+            dut.controlled_bias.value = value & 0xFFFFFFFF
+            for cycle in range(BIAS_CYCLES + 1):
+                await settled()
+                expected = dict(before)
+                if cycle >= Z_CYCLES:
+                    expected |= {"z": code(value)}
+                if cycle >= (PULSE_CYCLES if pulse else BIAS_CYCLES):
+                    expected |= {"bias": bias if pulse else code(value)}
+                if cycle >= XY_CYCLES:
+                    expected |= {"x": code(value), "y": code(value)}
+                assert outputs(dut) == expected, f"cycle {cycle}"
+                await cycles()
+
+
+@cocotb.test()
+async def the_bias_is_the_registers_unless_it_is_controlled(dut):
+    """Either way 7 cycles from the choice to the code, and a pulse goes before both."""
+    await start(dut, safe=0, controlled_bias=(500 << 12) + 2048)
+    bank = LockstepBank(dut, gate.BLOCK)
+    bank.write("bias", -5)
+    in_force = None
+    seen = []
+    for cycle in range(60):
+        bank.drive()
+        dut.bias_controlled.value = int(20 <= cycle < 40)
+        dut.pulse.value, dut.pulse_bias.value = int(30 <= cycle < 32), 777
+        await settled()
+        if bank.taken:
+            in_force = cycle
+        seen.append(outputs(dut)["bias"])
+        await cycles()
+    register, controlled, pulse = in_force + BIAS_CYCLES, 20 + BIAS_CYCLES, 30 + PULSE_CYCLES
+    expected = [0] * register + [-5] * (controlled - register) + [501] * (pulse - controlled) + [777] * 2
+    expected += [501] * (40 + BIAS_CYCLES - len(expected))
+    assert seen == expected + [-5] * (60 - len(expected))
+
+
+@cocotb.test()
+async def lines_follow_by_one_cycle_and_fall_but_for_the_relay(dut):
+    """Safe: pixel, line and frame are low; ``external`` stays as it is, and goes on once live."""
+    await start(dut, safe=0)
+    for external in (1, 0):
+        for safe_for in (1, 2, 30):
+            asked = pack(LINE_REQUESTS, {"pixel": 1, "line": 1, "frame": 1, "external": external})
+            dut.line_requests.value = asked
+            await cycles()
+            assert get(dut.lines) == asked
+            dut.safe.value = 1
+            dut.line_requests.value = pack(LINE_REQUESTS, {"pixel": 1, "line": 1, "frame": 1, "external": 1 - external})
+            for _ in range(safe_for):
+                await cycles()
+                assert unpack(LINE_REQUESTS, get(dut.lines)) == {"pixel": 0, "line": 0, "frame": 0, "external": external}
+            dut.safe.value = 0
+            await cycles()
+            assert unpack(LINE_REQUESTS, get(dut.lines)) == {"pixel": 1, "line": 1, "frame": 1, "external": 1 - external}
 
 
 @cocotb.test()
@@ -251,10 +321,10 @@ async def a_pulse_is_driven_as_long_as_it_says_so(dut):
     bank = Bank(dut, gate.BLOCK)
     await bank.write("bias", -5)
     await cycles(BIAS_CYCLES)
-    for cycle in range(12):
+    for cycle in range(14):
         dut.pulse.value, dut.pulse_bias.value = int(2 <= cycle < 6), 777
         await settled()
-        driven = 2 + BIAS_CYCLES <= cycle < 6 + BIAS_CYCLES
+        driven = 2 + PULSE_CYCLES <= cycle < 6 + PULSE_CYCLES
         assert get(dut.pulse_driven) == driven
         assert outputs(dut)["bias"] == (777 if driven else -5)
         await cycles()
@@ -574,6 +644,107 @@ async def the_motor_stops_when_its_reaction_ends(dut):
             await settled()
             assert not get(dut.motor_step)
             await cycles()
+
+
+# ------------------------------------------------------------------------------------------------------------------ approach
+
+
+async def levels_of(dut, count: int) -> list[int]:
+    """The approach's line in so many cycles."""
+    levels = []
+    for _ in range(count):
+        await settled()
+        levels.append(get(dut.approach_step))
+        await cycles()
+    return levels
+
+
+def edges_of(levels: list[int]) -> list[int]:
+    return [cycle for cycle in range(1, len(levels)) if levels[cycle] != levels[cycle - 1]]
+
+
+@cocotb.test()
+async def the_approach_steps_as_often_as_it_was_asked(dut):
+    """Each step as long as the retreat's, with the beat and two cycles behind it; then it may be asked again, as soon as none is left."""
+    period = parameters()["cycles_per_sample"]
+    for steps, half in ((1, 1), (3, 1), (4, 2), (2, 5), (0, 1)):
+        bank = await live_at(dut, RAIL, retreat_period=half)
+        for _ in range(3):
+            asking = cocotb.start_soon(bank.write("approach", steps))
+            levels, pump = [], []
+            for _ in range((2 * steps * half + 3) * period):
+                await settled()
+                levels.append(get(dut.approach_step))
+                pump.append(get(dut.pump))
+                await cycles()
+            await asking
+            edges = edges_of(levels)
+            assert len(edges) == 2 * steps and not levels[-1] and not levels[0]
+            assert all(later - earlier == half * period for earlier, later in zip(edges, edges[1:], strict=False))
+            # The pump changes in the cycle after the beat.
+            assert all(edge - APPROACH_CYCLES + 1 in edges_of(pump) for edge in edges)
+            assert await bank.read("approach_left") == 0
+            assert not get(dut.motor_step)
+
+
+@cocotb.test()
+async def a_train_that_is_asked_for_anew_begins_behind_the_step_under_way(dut):
+    """In any phase of it: no pulse is cut, and from there on there are as many as were asked for last."""
+    rng = seeded("anew")
+    period = parameters()["cycles_per_sample"]
+    half = 2
+    for steps in (2, 0):
+        for after in rng.sample(range(3, 9 * period), 25):
+            bank = await live_at(dut, RAIL, retreat_period=half)
+            await bank.write("approach", 3)
+            before = await levels_of(dut, after)
+            asking = cocotb.start_soon(bank.write("approach", steps))
+            # In force after 4 cycles of the access; a step that rises within 3 more is still one of those before.
+            levels = before + await levels_of(dut, 12 * half * period)
+            await asking
+            edges = edges_of(levels)
+            assert all(later - earlier == half * period for earlier, later in zip(edges[::2], edges[1::2], strict=True))
+            rises = edges[::2]
+            until = [rise for rise in rises if rise <= after + 4 + 3]
+            assert len(rises) == len(until) + steps and len(until) <= 3
+            assert all(later - earlier >= 2 * half * period for earlier, later in zip(rises, rises[1:], strict=False))
+            assert await bank.read("approach_left") == 0
+
+
+@cocotb.test()
+async def the_approach_ends_where_live_or_the_rail_does(dut):
+    """No step from the cycle after safe on, nor 2 cycles after z has left; what is left is dropped and does not come back."""
+    rng = seeded("approach")
+    period = parameters()["cycles_per_sample"]
+    for reason in ("safe", "z"):
+        for phase in rng.sample(range(2 * period), 12):
+            bank = await live_at(dut, RAIL, retreat_period=1)
+            await bank.write("approach", 1000)
+            await levels_of(dut, 4 * period + phase)
+            assert await bank.read("approach_left") > 0
+            if reason == "safe":
+                dut.safe.value = 1
+                allowed = 1
+            else:
+                dut.z.value = RAIL - (1 << 12)
+                allowed = Z_CYCLES + 2
+            levels = await levels_of(dut, 4 * period)
+            assert not any(levels[allowed:])
+            assert await bank.read("approach_left") == 0
+            # Back again: it has to be asked for anew.
+            dut.safe.value, dut.z.value = 0, RAIL
+            assert not any(await levels_of(dut, 4 * period))
+            await bank.write("approach", 1)
+            assert len(edges_of(await levels_of(dut, 4 * period))) == 2
+    # Asked for while safe, or away from the rail, it counts not even later.
+    for reason in ("safe", "z"):
+        bank = await live_at(dut, RAIL if reason == "safe" else 0, retreat_period=1)
+        dut.safe.value = int(reason == "safe")
+        await cycles(3)
+        await bank.write("approach", 5)
+        dut.safe.value, dut.z.value = 0, RAIL
+        assert not any(await levels_of(dut, 4 * period))
+        assert await bank.read("approach_left") == 0
 
 
 # ------------------------------------------------------------------------------------------------------------------ frames, read-back

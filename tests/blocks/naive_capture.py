@@ -3,16 +3,40 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from reflexarc.contract.packets import Channel
+
 
 @dataclass
 class Line:
-    """One line and direction; ``pixels`` are (index, sum of z, sum of current)."""
+    """One line and direction."""
 
     line: int
     direction: int
+    second: bool
     time: int
-    pixels: list[tuple[int, int, int]] = field(default_factory=list)
+    channels: tuple[Channel, ...]
+    pixels: list[tuple[int, ...]] = field(default_factory=list)  # index, samples, the sum of each channel
     aborted: bool = False
+
+
+@dataclass
+class NaivePulses:
+    """One counter: when each pulse's edge was seen, and when the samples came."""
+
+    edges: list[int] = field(default_factory=list)
+    ticks: list[int] = field(default_factory=lambda: [-(1 << 80)] * 2)
+    level: int = 0
+
+    def cycle(self, level: int, now: int, seen_after: int) -> None:
+        if level and not self.level:
+            self.edges.append(now + seen_after)
+        self.level = level
+
+    def tick(self, now: int) -> int:
+        """What the sample of this cycle has: the pulses of the period before the last one's end."""
+        count = sum(self.ticks[-2] <= edge < self.ticks[-1] for edge in self.edges[-10000:])
+        self.ticks.append(now)
+        return count
 
 
 class NaiveCapture:
@@ -20,23 +44,24 @@ class NaiveCapture:
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
-        self.pixels: list[dict[str, int]] = []  # as the event source sees them
         self._open = False
-        self._samples: list[tuple[int, int]] = []
+        self._samples: list[dict[Channel, int]] = []
 
-    def sample(self, marker: dict[str, Any] | None, z: int, current: int, time: int) -> None:
+    def sample(self, marker: dict[str, Any] | None, values: dict[Channel, int], mask: int, time: int) -> None:
         if marker is None:
             return
         if marker["line_first"]:
-            self.lines.append(Line(marker["line"], marker["direction"], time))
+            if self._open:
+                self.lines[-1].aborted = True
+            channels = tuple(channel for channel in Channel if mask >> channel & 1)
+            self.lines.append(Line(marker["line"], marker["direction"], bool(marker["second"]), time, channels))
             self._open = True
         if marker["first"]:
             self._samples = []
-        self._samples.append((z, current))
+        self._samples.append(values)
         if marker["last"]:
-            z_sum, current_sum = sum(z for z, _ in self._samples), sum(current for _, current in self._samples)
-            self.lines[-1].pixels.append((marker["index"], z_sum, current_sum))
-            self.pixels.append({"valid": 1, "z_sum": z_sum, "current_sum": current_sum, "x": marker["x"], "y": marker["y"]})
+            sums = (sum(values[channel] for values in self._samples) for channel in self.lines[-1].channels)
+            self.lines[-1].pixels.append((marker["index"], len(self._samples), *sums))
         if marker["line_last"]:
             self._open = False
 

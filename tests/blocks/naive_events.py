@@ -22,15 +22,18 @@ class NaiveEvents:
         if not enabled:
             self.ready = False
 
-    def pixel(self, total: int, samples: int) -> bool:
-        mean = Fraction(total, samples)
-        fires = self.enabled and self.ready and mean > self.on
+    def pixel(self, samples: list[tuple[int, int, int, int]]) -> bool:
+        """Values, the thresholds that were in force with each, and how often each came in a row."""
+        number = sum(times for *_, times in samples)
+        over = Fraction(sum((value - on) * times for value, on, _, times in samples), number)  # the mean's excess
+        under = Fraction(sum((value - off) * times for value, _, off, times in samples), number)
+        fires = self.enabled and self.ready and over > 0
         if fires:
             self.ready = False
             self.count += 1
-            # The excess of the mean times samples / 2**floor(log2(samples)), rounded down.
-            factor = Fraction(samples, 1 << (samples.bit_length() - 1))
-            self.scores.append(min(SCORE_MAX, (mean - self.on) * factor // 1))
-        if self.enabled and mean < self.off and not mean > self.on:
+            # The excess times samples / 2**floor(log2(samples)), rounded down.
+            factor = Fraction(number, 1 << (number.bit_length() - 1))
+            self.scores.append(min(SCORE_MAX, over * factor // 1))
+        if self.enabled and under < 0 and not over > 0:
             self.ready = True
         return fires

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 CODE_MAX = (1 << 19) - 1
 RAIL = CODE_MAX << 12  # Q20.12
-XY_WAIT, BIAS_WAIT, Z_WAIT = 5, 5, 1  # cycles in which a request is judged, and before that the bias chosen; one more, and it is driven
+# Cycles in which a request is judged, and before that a pulse chosen; one more, and it is driven. The plain bias is chosen a cycle earlier.
+XY_WAIT, BIAS_WAIT, Z_WAIT = 5, 5, 1
+LINES = ("pixel", "line", "frame", "external")
 
 
 def code(position: int) -> int:
@@ -19,9 +21,12 @@ class Request:
     x: int = 0
     y: int = 0
     z: int = RAIL
-    bias: int = 0
+    bias: int = 0  # code: the register, or of the controller
     pulse: bool = False
+    pulse_bias: int = 0
     blank: bool = True
+    lines: tuple[bool, ...] = (False,) * 4  # in the order of LINES
+    driven_bias: int = 0  # what was chosen in this cycle
 
 
 @dataclass
@@ -37,27 +42,25 @@ class Reaction:
 
 @dataclass
 class NaiveMotor:
-    """A train of pulses, counted in beats since it may go."""
+    """A train of pulses; each edge comes after as many beats."""
 
-    beats: int | None = None  # None: it may not
-    steps: int = 0
+    going: bool = False
+    level: bool = False
+    left: int = 0
+    waited: int = 0  # beats since the last edge
 
-    def edges(self, half_period: int) -> int:
-        return 0 if self.beats is None else min(self.beats // half_period, 2 * self.steps)
-
-    def level(self, half_period: int) -> bool:
-        return self.edges(half_period) % 2 == 1
-
-    def left(self, half_period: int) -> int:
-        return 0 if self.beats is None else self.steps - (self.edges(half_period) + 1) // 2
-
-    def step(self, go: bool, beat: bool, steps: int) -> None:
-        if not go:
-            self.beats = None
-        elif self.beats is None:
-            self.beats, self.steps = 0, steps
-        else:
-            self.beats += beat
+    def step(self, go: bool, beat: bool, steps: int, half_period: int, again: bool = False) -> None:
+        """``steps`` are those of a train that begins; ``again``: from here on, behind the pulse that is under way."""
+        if not go or not self.going:
+            self.going, self.level, self.left, self.waited = go, False, steps if go else 0, 0
+            return
+        if beat and (self.left or self.level):
+            self.waited += 1
+            if self.waited >= half_period:
+                self.level, self.waited = not self.level, 0
+                self.left -= self.level
+        if again:
+            self.left = steps
 
 
 @dataclass
@@ -73,7 +76,14 @@ class NaiveGate:
     trigger: bool = False
     pump: bool = False
     pulse_driven: bool = False
+    lines: tuple[bool, ...] = (False,) * 4
     motor: NaiveMotor = field(default_factory=NaiveMotor)
+    approach: NaiveMotor = field(default_factory=NaiveMotor)
+    approach_step: bool = False
+    approaching: bool = False
+    approach_steps: int = 0  # as asked for last
+    approach_asked: bool = False  # in the cycle before
+    plain_bias: int = 0  # asked for in the cycle before
     kept_bias: int = 0  # code, the last one driven outside of a pulse
     asked: list[Request] = field(default_factory=lambda: [Request() for _ in range(XY_WAIT)])  # in the cycles before, newest last
     was_safe: bool = True
@@ -89,14 +99,26 @@ class NaiveGate:
         """Whether a DAC frame starts in this cycle."""
         return self.first_safe or (frame and self.since_first_safe > 2 * self.period - 2)
 
-    def step(self, safe: bool, frame: bool, request: Request, reaction: Reaction, registers: dict[str, int]) -> None:
+    def step(
+        self, safe: bool, frame: bool, request: Request, reaction: Reaction, registers: dict[str, int], approach: int | None = None
+    ) -> None:
+        """``approach``: the steps that are asked for in this cycle."""
         first = safe and not self.was_safe
         self.to_beat += 1
         beat = self.to_beat == self.period - 1
         if beat or first:
             self.to_beat = -1
         go = self.was_safe and reaction.retreat and self.withdrawn
-        self.motor.step(go, beat, registers["retreat_steps"])
+        half_period = registers["retreat_period"]
+        self.motor.step(go, beat, registers["retreat_steps"], half_period)
+        go = self.approaching and not self.was_safe and self.withdrawn
+        self.approach_step = self.approach.level and go and not safe
+        self.approach.step(go, beat, self.approach_steps, half_period, self.approach_asked)
+        self.approach_asked = approach is not None
+        if self.was_safe or not self.withdrawn:
+            self.approaching = False
+        elif approach is not None:
+            self.approaching, self.approach_steps = True, approach
         was_at_rail = self.z == RAIL
         if not self.pulse_driven:
             self.kept_bias = self.bias >> 12
@@ -114,10 +136,12 @@ class NaiveGate:
                 else:
                     self.bias += step if self.bias < 0 else -step
             self.blank, self.pulse_driven = True, False
+            self.lines = (False, False, False, self.lines[LINES.index("external")])
         else:
             xy, bias, z = self.asked[-XY_WAIT], self.asked[-BIAS_WAIT], self.asked[-Z_WAIT]
-            self.x, self.y, self.z, self.bias = code(xy.x), code(xy.y), code(z.z) << 12, bias.bias << 12
+            self.x, self.y, self.z, self.bias = code(xy.x), code(xy.y), code(z.z) << 12, bias.driven_bias << 12
             self.blank, self.pulse_driven = request.blank, bias.pulse
+            self.lines = request.lines
             self.pump ^= beat
         self.trigger = reaction.trigger
         self.withdrawn, self.was_withdrawn = was_at_rail, self.withdrawn
@@ -126,6 +150,8 @@ class NaiveGate:
         self.first_safe = first
         self.since_first_safe = 0 if first else self.since_first_safe + 1
         self.was_safe = safe
+        request.driven_bias = request.pulse_bias if request.pulse else self.plain_bias
+        self.plain_bias = request.bias
         self.asked = [*self.asked[1:], request]
 
 

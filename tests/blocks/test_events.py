@@ -6,7 +6,7 @@ from reflexarc_hw.blocks.events import ThresholdEvents
 from reflexarc_hw.blocks.events.events import BUFFER_WORDS
 from reflexarc_hw.blocks.events.events import DETECTION_CYCLES as DECLARED
 
-DETECTION_CYCLES = 3  # finished pixel to detection
+DETECTION_CYCLES = 4  # a pixel's last sample to the detection
 
 
 def test_events():

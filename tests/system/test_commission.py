@@ -74,7 +74,7 @@ def test_only_a_little_is_driven_and_all_is_put_back(lockstep: Controller) -> No
     device = lockstep.device
     forget(lockstep)
     lockstep.set_limits(Limits(current_high_A=1.5e-9))
-    lockstep.write({"gate.bias": 0.25, "feedback.z_min": -50e-9})
+    lockstep.write({"gate.bias": 0.25, "feedback.low": -50e-9})
     limits = tuple(Limits().to_raw(device.calibration, 0))
     before = lockstep.run(device.registers.read_raw(*limits, *TOUCHED))
     heights = []

@@ -24,6 +24,7 @@ from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Packet
 from reflexarc.safety import Limits
 from reflexarc.safety.commissioning import commissioned_word
+from reflexarc.scans import Frame, Raster, plan_raster
 from reflexarc_hw.platforms.timing import COMPRESSED, TRUE_RATE, Rate
 from reflexarc_sim.plants.stm import StmParameters, StmPlant
 from reflexarc_sim.specimens import Specimen
@@ -90,7 +91,9 @@ def experiment(board: SampledTwin, wait_samples: int) -> Run:
     board.write({"gate.bias": BIAS_V})
 
     # To the corner of the frame, then down: fast to 5 nm above the surface, then as slowly as the loop can catch.
-    board.write({"scan.target_x": -SIZE_M / 2, "scan.target_y": -SIZE_M / 2, "scan.move_step": 4e-6 * period})
+    raster = Raster(Frame(SIZE_M, SIZE_M, PIXELS, LINES), PIXEL_SAMPLES * period, overscan_s=20 * period, acceleration_m_per_s2=20.0)
+    plan = plan_raster(raster, calibration)
+    board.write({"scan.target_x": plan.start_m[0], "scan.target_y": plan.start_m[1], "scan.move_step": 4e-6 * period})
     board.write_raw({"scan.command": ScanCommand.MOVE})
     board.write_raw({"feedback.linearizer": Linearizer.LOG})
     board.write({"feedback.setpoint": SETPOINT_LOG2, "feedback.ki": 6e-12, "feedback.slew": 60e-6 * period})
@@ -100,26 +103,17 @@ def experiment(board: SampledTwin, wait_samples: int) -> Run:
     board.samples(round(12e-3 / period))
     board.write({"feedback.slew": 20e-6 * period})
 
-    flat = board.read_raw("feedback.z")
+    flat = board.read_raw("feedback.output")
     board.write_raw(
         {"events.channel": EventChannel.Z, "events.on": flat + to_position(THRESHOLD_M), "events.off": flat + to_position(THRESHOLD_M / 2)}
     )
     board.write_raw({"events.class_id": 3, "events.enable": 1, "reaction.pulse_samples": PULSE_SAMPLES, "reaction.settle_samples": 100})
     board.write({"reaction.bias": 1.0})
     board.write_raw({"reaction.budget": 1, "reaction.enable": 1})
-    board.write_raw(
-        {
-            "scan.pixels": PIXELS,
-            "scan.lines": LINES,
-            "scan.pixel_samples": PIXEL_SAMPLES,
-            "scan.turn_samples": 30,
-            "scan.settle_samples": 70,
-        }
-    )
-    board.write({"scan.step_x": SIZE_M / PIXELS / PIXEL_SAMPLES, "scan.line_y": SIZE_M / LINES})
+    board.write_raw(plan.registers)
     board.write_raw({"scan.command": ScanCommand.START})
     # The last line but one is crossed by the crash.
-    board.samples(3 * (2 * PIXELS * PIXEL_SAMPLES + 100) + 400 + wait_samples)
+    board.samples(3 * plan.line_samples + 400 + wait_samples)
     board.twin.plant.provoke_rise(50e-6, 5e-9)
     board.samples(round(3e-3 / period))
 
@@ -127,7 +121,7 @@ def experiment(board: SampledTwin, wait_samples: int) -> Run:
         "interlock.state", "interlock.first_cause", "interlock.trip_flags", "interlock.trip_value", "interlock.trip_limit", "interlock.trips",
         "recorder.state", "recorder.entries", "recorder.after_trip", "reaction.count", "reaction.remaining", "reaction.ignored",
         "reaction.latency", "reaction.x", "reaction.y", "events.count", "events.lost", "capture.pixels_sent", "capture.pixels_lost",
-        "capture.sample", "scan.x", "scan.y", "scan.line", "scan.frames", "feedback.z", "gate.x_code", "gate.y_code", "gate.z_code",
+        "capture.sample", "scan.x", "scan.y", "scan.line", "scan.frames", "feedback.output", "gate.x_code", "gate.y_code", "gate.z_code",
         "gate.bias_code", "gate.blanked", "gate.withdrawn", "system.samples",
     )  # fmt: skip
     registers = {name: board.read_raw(name) for name in names}

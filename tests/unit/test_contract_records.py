@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reflexarc.contract.events import EVENT_LAYOUT, Event, EventError
-from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, TRAILER_LAYOUT, Direction, Packet, PacketError, Pixel
+from reflexarc.contract.packets import (
+    HEADER_LAYOUT,
+    PACKET_MAGIC,
+    PIXEL_LAYOUT,
+    SUM_WORDS,
+    TRAILER_LAYOUT,
+    Channel,
+    Direction,
+    Packet,
+    PacketError,
+)
 from reflexarc.contract.registers import ContractError
 from reflexarc.contract.words import Field, Layout, to_bytes, to_words
 
@@ -90,36 +100,57 @@ def test_an_event_of_wrong_length_is_refused(length):
         Event.from_bytes(bytes(length))
 
 
-PIXELS = st.lists(values_of(PIXEL_LAYOUT).map(lambda values: Pixel(**values)), max_size=6)
+@st.composite
+def bodies(draw) -> tuple[tuple[Channel, ...], list[tuple[int, ...]]]:
+    """Any channels, and records of them: index, samples, a sum a channel."""
+    channels = tuple(channel for channel in Channel if draw(st.booleans()))
+    sums = [st.integers(-(1 << 63), (1 << 63) - 1)] * len(channels)
+    record = st.tuples(st.integers(0, (1 << 16) - 1), st.integers(0, (1 << 24) - 1), *sums)
+    return channels, draw(st.lists(record, max_size=6))
 
 
-def packet_bytes(header: dict[str, int], pixels: list[Pixel], trailer: dict[str, int], *, crc: int | None = None) -> bytes:
+def packet_bytes(header: dict[str, int], body, trailer: dict[str, int], *, crc: int | None = None) -> bytes:
     """A packet as the gateware makes it."""
-    words = HEADER_LAYOUT.pack({"magic": PACKET_MAGIC} | header)
-    for pixel in pixels:
-        words += PIXEL_LAYOUT.pack(vars(pixel))
-    words += TRAILER_LAYOUT.pack({"sent": len(pixels), "crc": 0} | trailer)[:-1]
-    body = to_bytes(words)
-    return body + to_bytes([zlib.crc32(body) if crc is None else crc])
+    channels, records = body
+    words = HEADER_LAYOUT.pack({"magic": PACKET_MAGIC, "channels": sum(1 << channel for channel in channels)} | header)
+    for index, samples, *sums in records:
+        words += PIXEL_LAYOUT.pack({"index": index, "samples": samples})
+        for total in sums:
+            words += [total >> 32 * word & 0xFFFFFFFF for word in range(SUM_WORDS)]
+    words += TRAILER_LAYOUT.pack({"sent": len(records), "crc": 0} | trailer)[:-1]
+    content = to_bytes(words)
+    return content + to_bytes([zlib.crc32(content) if crc is None else crc])
 
 
-HEADER = {"direction": 1, "sequence": 9, "line": 3, "pixels": 2, "pixel_samples": 5, "time": 1 << 40}
+HEADER = {"direction": 1, "second": 0, "sequence": 9, "line": 3, "pixels": 2, "pixel_samples": 5, "time": 1 << 40}
 TRAILER = {"lost": 0, "aborted": 0}
+TWO = (Channel.Z, Channel.CURRENT)
 
 
-@given(values_of(HEADER_LAYOUT, "magic"), PIXELS, values_of(TRAILER_LAYOUT, "sent", "crc"))
-def test_a_packet_is_what_it_was(header, pixels, trailer):
-    packet = Packet.from_bytes(packet_bytes(header, pixels, trailer))
-    assert packet.records == tuple(pixels)
+@given(values_of(HEADER_LAYOUT, "magic", "channels"), bodies(), values_of(TRAILER_LAYOUT, "sent", "crc"))
+def test_a_packet_is_what_it_was(header, body, trailer):
+    channels, records = body
+    packet = Packet.from_bytes(packet_bytes(header, body, trailer))
+    assert tuple(packet.sums) == channels
+    assert list(zip(packet.index, packet.samples, *packet.sums.values(), strict=True)) == records
+    assert all(len(each) == len(records) for each in (packet.index, packet.samples, *packet.sums.values()))
     assert {name: getattr(packet, name) for name in header} == header
     assert (packet.lost, packet.aborted) == (trailer["lost"], bool(trailer["aborted"]))
-    assert isinstance(packet.direction, Direction) and isinstance(packet.aborted, bool)
+    assert isinstance(packet.direction, Direction) and isinstance(packet.aborted, bool) and isinstance(packet.second, bool)
+
+
+def test_a_capture_packet_is_as_documented():
+    body = (Channel.CURRENT, Channel.COUNTER_1), [(7, 3, -2, 1 << 40)]
+    words = [0x12015243, 9, 0x00020003, 5, 0, 0x100, 7, 3, 0xFFFFFFFE, 0xFFFFFFFF, 0, 0x100, 0x80040001]
+    data = packet_bytes(HEADER, body, {"lost": 4, "aborted": 1})
+    assert data == to_bytes([*words, zlib.crc32(to_bytes(words))])
+    assert Packet.from_bytes(data).sums == {Channel.CURRENT: (-2,), Channel.COUNTER_1: (1 << 40,)}
 
 
 @settings(max_examples=20)
-@given(PIXELS, st.integers(1, 255))
-def test_a_corrupted_packet_is_refused(pixels, flip):
-    good = packet_bytes(HEADER, pixels, TRAILER)
+@given(bodies(), st.integers(1, 255))
+def test_a_corrupted_packet_is_refused(body, flip):
+    good = packet_bytes(HEADER, body, TRAILER)
     for position in range(len(good)):
         bad = bytearray(good)
         bad[position] ^= flip
@@ -128,16 +159,18 @@ def test_a_corrupted_packet_is_refused(pixels, flip):
 
 
 def test_a_packet_says_what_is_wrong_with_it():
-    pixel = Pixel(0, 1, -1)
+    body = TWO, [(0, 1, 1, -1)]
     with pytest.raises(PacketError, match="CRC is 0x00000005, its content gives 0x"):
-        Packet.from_bytes(packet_bytes(HEADER, [pixel], TRAILER, crc=5))
+        Packet.from_bytes(packet_bytes(HEADER, body, TRAILER, crc=5))
     with pytest.raises(PacketError, match="starts with 0x1234, expected 0x5243"):
-        Packet.from_bytes(packet_bytes(HEADER | {"magic": 0x1234}, [pixel], TRAILER))
+        Packet.from_bytes(packet_bytes(HEADER | {"magic": 0x1234}, body, TRAILER))
     with pytest.raises(PacketError, match="trailer says 2 pixels, 1 came"):
-        Packet.from_bytes(packet_bytes(HEADER, [pixel], TRAILER | {"sent": 2}))
+        Packet.from_bytes(packet_bytes(HEADER, body, TRAILER | {"sent": 2}))
+    with pytest.raises(PacketError, match="24 bytes are not a whole number of pixels of 32 bytes"):
+        Packet.from_bytes(packet_bytes(HEADER | {"channels": 0b111}, body, TRAILER))
 
 
-@pytest.mark.parametrize("length", [0, 3, 28, 31, 33, 36, 51, 53])
+@pytest.mark.parametrize("length", [0, 3, 28, 31, 33, 51, 53])
 def test_a_packet_of_impossible_length_is_refused(length):
     with pytest.raises(PacketError, match=f"can't have {length} bytes"):
         Packet.from_bytes(bytes(length))

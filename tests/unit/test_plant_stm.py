@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from reflexarc_sim.plants.noise import standard_normal
 from reflexarc_sim.plants.stm import Parameter, State, StmParameters, StmPlant
+from reflexarc_sim.plants.stm_layout import DAC_ENTRIES, PARAMETER_SIZE, STATE_SIZE
 from reflexarc_sim.plants.stm_parameters import resonance_over_one_sample
 from reflexarc_sim.specimens import Specimen, load
 
 PERIOD_S = 560e-9
 STILL = {"drift_x_m_per_s": 0.0, "drift_y_m_per_s": 0.0, "drift_z_m_per_s": 0.0}
 QUIET = {**STILL, "noise": False}
+WHITE = {"noise": True, "current_flicker_per_sqrtHz": 0.0, "preamp_flicker_A_per_sqrtHz": 0.0, "z_flicker_m_per_sqrtHz": 0.0}
 E_C, K_J_PER_K, H_JS, M_KG = 1.602176634e-19, 1.380649e-23, 6.62607015e-34, 9.1093837e-31
 FLAT = Specimen(np.zeros((8, 8)), 1e-6, 1e-6, "flat")
 
@@ -238,7 +240,7 @@ def test_shot_and_johnson_noise_have_their_variance():
     fast_Hz = 1 / PERIOD_S / 4
     share = 1 - math.exp(-2 * math.pi * fast_Hz * PERIOD_S)
     for current_A, feedback_ohm in ((2e-9, 1e13), (1e-15, 1e9), (1e-9, 1e9)):
-        plant = flat(noise=True, preamp_bandwidth_Hz=fast_Hz, feedback_ohm=feedback_ohm, temperature_K=300.0)
+        plant = flat(**WHITE, preamp_bandwidth_Hz=fast_Hz, feedback_ohm=feedback_ohm, temperature_K=300.0)
         gap_m = plant.parameters.gap_m(0.1, current_A)
         rest_at(plant, gap_m, 0.1)
         out_A = hold(plant, samples, z_V=gap_m / 10e-9, bias_V=0.1) / 1e9
@@ -386,25 +388,39 @@ def test_plant_refused():
     for seed in (-1, 2**64, 0.5, True):
         with pytest.raises(ValueError, match="seed = .* is not possible"):
             StmPlant(FLAT, seed=seed)
-    with pytest.raises(ValueError, match=r"accepted: \(n, 4\)"):
-        flat().run(np.zeros(4))
+    for volts in (np.zeros(4), np.zeros((3, 6))):
+        with pytest.raises(ValueError, match=r"accepted: \(n, 4\)"):
+            flat().run(volts)
+    with pytest.raises(ValueError, match=r"accepted: \(4,\)"):
+        flat().step(np.zeros(3))
 
 
 def test_arrays_are_what_the_board_process_needs():
     plant = StmPlant(load("au111"))
     assert plant.step_address > 0
-    for array, size in ((plant.state, len(State)), (plant.parameters_array, len(Parameter)), (plant.dac_V, 4), (plant.adc_V, 1)):
+    assert len(State) < STATE_SIZE and len(Parameter) < PARAMETER_SIZE
+    sizes = (plant.state, STATE_SIZE), (plant.parameters_array, PARAMETER_SIZE), (plant.dac_V, DAC_ENTRIES), (plant.adc_V, 1)
+    for array, size in sizes:
         assert array.dtype == np.float64 and array.shape == (size,) and array.flags.c_contiguous and array.flags.writeable
     assert plant.heights.dtype == np.float64 and plant.heights.flags.c_contiguous
 
 
-def test_step_is_fast_enough_for_the_twin():
-    """The limit is 250 ns; five times that here, for a shared machine must not fail a test. The measured figure is some 50 ns."""
-    plant = StmPlant(load("au111"))
+EVERYTHING = {
+    "x_hysteresis": 0.1, "y_hysteresis": 0.1, "z_hysteresis": 0.1, "x_creep_per_decade": 0.02, "y_creep_per_decade": 0.02,
+    "z_creep_per_decade": 0.02, "first_drift_x_m_per_s": 1e-10, "first_drift_y_m_per_s": 1e-10, "first_drift_z_m_per_s": 1e-10,
+    "tip_changes_per_s": 1.0, "tip_change_on_contact": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("effects", [{}, EVERYTHING], ids=["default", "everything"])
+def test_step_is_fast_enough_for_the_twin(effects):
+    """The limit is 400 ns; four times that here, for a shared machine must not fail a test. Measured: some 90 and 200 ns."""
+    plant = StmPlant(load("au111"), StmParameters(**effects))
     hold(plant, 10, z_V=0.07, bias_V=0.1)
     best_s = math.inf
     for _ in range(3):
         begin = time.perf_counter()
         hold(plant, 50_000, z_V=0.07, bias_V=0.1)
         best_s = min(best_s, time.perf_counter() - begin)
-    assert best_s / 50_000 < 1250e-9
+    print(f"{best_s / 50_000 * 1e9:.0f} ns a step")
+    assert best_s / 50_000 < 1600e-9

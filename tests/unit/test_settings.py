@@ -9,8 +9,9 @@ import pytest
 
 from reflexarc.calibration import Calibration
 from reflexarc.errors import BadInput
-from reflexarc.experiments.settings import PIXELS_MAX, ScanSettings
+from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety import Limits, Rectangle
+from reflexarc.scans.frame import PIXELS_MAX
 
 CALIBRATION = Calibration()
 POSITIVE = ("width_m", "height_m", "pixel_s", "setpoint_A", "bandwidth_Hz", "approach_m_per_s", "slew_m_per_s", "move_m_per_s")
@@ -53,7 +54,7 @@ def test_reach() -> None:
     assert " to 501 nm in x; " in refusal(center_x_m=476e-9)
     assert "from -501 " in refusal(center_y_m=-476e-9)
     for value in (math.nan, math.inf):
-        assert "the scanner reaches" in refusal(center_x_m=value)
+        assert "is not possible; accepted: a finite number" in refusal(center_x_m=value)
 
 
 def test_time_per_pixel() -> None:
@@ -61,8 +62,12 @@ def test_time_per_pixel() -> None:
     assert refusal(pixel_s=550e-9).endswith("below the minimum of one sample, 5.6e-07 s")
     assert "above the maximum" in refusal(pixel_s=9.4)
     assert ScanSettings(pixel_s=160e-6).pixel_samples(CALIBRATION) == 286
-    one = dataclasses.replace(ScanSettings(), pixels=10, pixel_s=560e-9, turn_s=1e-3, settle_s=2e-3)
-    assert one.line_s(CALIBRATION) == pytest.approx(20 * 560e-9 + 3e-3)
+    one = dataclasses.replace(
+        ScanSettings(), pixels=10, width_m=5e-9, pixel_s=560e-9, overscan_s=1e-3, settle_s=2e-3, acceleration_m_per_s2=1e3
+    )
+    plan = one.plan(CALIBRATION)
+    ways = 2 * (plan.registers["scan.turn_samples"] + plan.registers["scan.next_samples"])
+    assert one.line_s(CALIBRATION) == pytest.approx((20 + ways) * 560e-9 + 8e-3, abs=6 * 560e-9)
 
 
 def test_bias() -> None:

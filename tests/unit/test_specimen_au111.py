@@ -129,12 +129,23 @@ def test_levelling_subtracts_a_tilt_that_does_not_fit():
     assert np.ptp(levelled - subtract_plane(bumps)) < 1e-18 * 100
 
 
+def test_levelling_keeps_a_tilt_that_is_not_in_the_way():
+    """Of a specimen too rough, or too wide, for a fine scanner."""
+    tilted = np.linspace(0, 400e-9, 16)[None, :] + np.zeros((16, 1))
+    tilted[5, 5] += 300e-9
+    for span_m in (0.5e-6, 50e-6):
+        levelled, note = level_heights("t", tilted, span_m=span_m)
+        assert np.ptp(levelled - tilted) < 1e-18 and "plane" not in note
+    tilted[5, 5] -= 299e-9
+    assert "plane" in level_heights("t", tilted, span_m=0.5e-6)[1] and "plane" not in level_heights("t", tilted, span_m=50e-6)[1]
+
+
 @pytest.mark.parametrize(
     ("heights", "match"),
     [
         (np.full((16, 16), 3e-9), "flat: 16 x 16 points, 0 pm from lowest to highest; at least 1 pm"),
         (np.zeros((16, 1)) + np.linspace(0, 1e-6, 16), "bare plane"),
-        (np.where(np.arange(256).reshape(16, 16) == 100, 1e-6, 0.0), "reaches .* nm .* accepted: 80 nm"),
+        (np.where(np.arange(256).reshape(16, 16) == 100, 1e-5, 0.0), "reaches .* um .* accepted: 8 um"),
         (np.where(np.arange(256).reshape(16, 16) == 100, 1e300, 0.0), "metres are expected"),
     ],
 )
@@ -149,4 +160,4 @@ def test_specimen_refuses_what_the_plant_could_not_read():
     with pytest.raises(SpecimenError, match="NaN"):
         Specimen(np.full((9, 10), math.nan), 1e-8, 1e-8, "s")
     with pytest.raises(SpecimenError, match="scanner reaches"):
-        Specimen(np.zeros((9, 10)), 2e-6, 1e-8, "s")
+        Specimen(np.zeros((9, 10)), 201e-6, 1e-8, "s")

@@ -3,6 +3,8 @@
 import io
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,14 @@ def refused(text: str, match: str, **options) -> None:
     with pytest.raises(SpecimenError, match=match) as caught:
         load(text, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_importing_is_light():
+    """A board with a generated specimen does not wait for the libraries of files, nor a process that reads one for Numba."""
+    heavy = ("numba", "scipy", "h5py", "PIL", "tifffile", "igor2", "nanonispy2")
+    code = f"import sys, reflexarc_sim.specimens; print([name for name in {heavy} if name in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout == "[]\n"
 
 
 # Names
@@ -141,7 +151,7 @@ def test_npy_fortran_order_and_square_pixels(write):
         (np.zeros((9, 9)), "flat: 9 x 9 points, 0 pm"),
         (np.arange(81, dtype="i4").reshape(9, 9), "metres are expected"),
         (np.arange(81.0).reshape(9, 9) * 1e306, "metres are expected"),
-        (SURFACE * 1e3, "accepted: 80 nm"),
+        (SURFACE * 1e4, "accepted: 8 um"),
     ],
 )
 def test_npy_refused(write, array, match):
@@ -162,7 +172,7 @@ def test_npy_announcing_what_is_not_there(write, shape, match):
     refused(write("s.npy", buffer.getvalue() + bytes(1000)), match, size_m=1e-8)
 
 
-@pytest.mark.parametrize("size_m", [None, 0, -1e-9, 2e-6, math.nan, math.inf, (1e-8, 0.0), (1e-8, 1e-8, 1e-8), "wide", [1e-8]])
+@pytest.mark.parametrize("size_m", [None, 0, -1e-9, 201e-6, math.nan, math.inf, (1e-8, 0.0), (1e-8, 1e-8, 1e-8), "wide", [1e-8]])
 def test_npy_size_refused(write, size_m):
     refused(write("s.npy", npy_bytes(SURFACE)), "needs its size|is not possible; accepted", size_m=size_m)
 
@@ -220,7 +230,7 @@ def test_sxm_unfinished(write):
         ({"scan_range": "nan 1e-8"}, "no finite SCAN_RANGE"),
         ({"scan_range": "x"}, "damaged"),
         ({"order": "MIDDLE"}, "accepted: FLOAT MSBFIRST"),
-        ({"heights": SURFACE * 1e3}, "accepted: 80 nm"),
+        ({"heights": SURFACE * 1e4}, "accepted: 8 um"),
     ],
 )
 def test_sxm_refused(write, options, match):
@@ -232,6 +242,20 @@ def test_sxm_of_another_kind(write):
     refused(write("s.sxm", b""), "no Nanonis scan")
     refused(write("s.SXM", sxm_bytes()), "rename the file")
     refused(write("t.sxm", sxm_bytes()), "brings its own size", size_m=1e-8)
+    refused(write("t.sxm", sxm_bytes()), "brings its own heights", height_m=1e-9)
+
+
+def test_sxm_channel(write):
+    """By name, capital or small; in metres only."""
+    specimen = load(write("s.sxm", sxm_bytes(names=("Height", "Current"))), channel="height")
+    assert np.ptp(specimen.heights_m - SURFACE) < 1e-15
+    assert load(write("s.sxm", sxm_bytes(names=("Height", "Current")))).note == specimen.note
+    refused(write("s.sxm", sxm_bytes()), r"channel 'Current' is in 'A', not in m \(channels found: Z, Current\)", channel="Current")
+    refused(write("s.sxm", sxm_bytes()), r"no channel 'Phase' \(channels found: Z, Current\)", channel="Phase")
+
+
+def test_npy_has_no_channels(write):
+    refused(write("s.npy", npy_bytes(SURFACE)), "a .npy file has no channels", channel="Z", size_m=1e-8)
 
 
 content = {"npy": npy_bytes(SURFACE), "sxm": sxm_bytes()}

@@ -396,3 +396,19 @@ def test_a_file_that_is_being_written(tmp_path: Path) -> None:
             tmp_path / "scan.h5",
         )
     assert result.stdout == f"{tmp_path / 'scan.h5'}: is still being written by another process\n", result.stderr
+
+
+def test_a_second_pass_stands_beside_the_first(tmp_path: Path) -> None:
+    geometry = ScanGeometry(4, 3, 1e-9, 1e-9, 0.0, 0.0, 1e-4)
+    with ScanWriter(tmp_path / "scan.h5", geometry, {}, second=True) as writer:
+        writer.write_line(1, Direction.FORWARD, [1e-9] * 4, [1e-10] * 4, 7, 100)
+        writer.write_line(1, Direction.FORWARD, [2e-9] * 4, [5e-11] * 4, 7, 200, second=True)
+        with pytest.raises(ValueError, match="is written already"):
+            writer.write_line(1, Direction.FORWARD, [2e-9] * 4, [5e-11] * 4, 7, 200, second=True)
+    found = read_scan(tmp_path / "scan.h5")
+    assert found.forward.z_m[1].tolist() == [1e-9] * 4
+    assert found.second is not None and found.second[0].z_m[1].tolist() == [2e-9] * 4
+    assert np.isnan(found.second[1].z_m).all() and found.second[0].time_cycles[1] == 200
+    with ScanWriter(tmp_path / "once.h5", geometry, {}) as writer, pytest.raises(ValueError, match="no second pass"):
+        writer.write_line(1, Direction.FORWARD, [1e-9] * 4, [1e-10] * 4, 7, 100, second=True)
+    assert read_scan(tmp_path / "once.h5").second is None

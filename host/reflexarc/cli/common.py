@@ -72,7 +72,7 @@ def connected(address: str | None, arguments: list[str], lockstep: bool) -> Iter
         own = address is None
         if address is None:
             address = stack.enter_context(private_board(*arguments, *(["--hold"] if lockstep else [])))
-        board = stack.enter_context(Controller(address, Calibration(), lockstep=lockstep))
+        board = stack.enter_context(Controller(address, lockstep=lockstep))
         if own:
             from reflexarc.experiments.commission import commission_twin
 

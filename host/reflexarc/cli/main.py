@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,23 @@ from reflexarc.cli.common import (
     record_for,
     record_option,
 )
+from reflexarc.cli.control import bode, tune
 from reflexarc.cli.faults import faults
 from reflexarc.cli.limits import limits
 from reflexarc.cli.safety import blackbox, commission
 from reflexarc.errors import BadInput, ReflexArcError
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety.limits import Limits
+from reflexarc.scans import Mode
+
+SMALL_FRAME_M, LARGE_FRAME_M = 50e-9, 2e-6  # by default, on a specimen that is smaller or larger than
+LARGE_M = 1e-6
+FASTEST_M_PER_S = 50e-6  # of the tip along a line, by default: what z can follow at 4 kHz on slopes of a tenth
+FRAME_OPTIONS = (
+    "mode", "interlace", "center_x_m", "center_y_m", "angle_deg", "shear_deg", "slope_x", "slope_y", "drift_m_per_s", "lift_m",
+    "acceleration_m_per_s2",
+)  # fmt: skip
+LARGEST_SCANNER = Calibration(x_m_per_V=1e-5, y_m_per_V=1e-5, z_m_per_V=1e-6)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,7 +52,7 @@ def main() -> None:
     """
 
 
-for command in (status, arm, trip, ack, limits, commission, blackbox, faults):
+for command in (status, arm, trip, ack, limits, commission, blackbox, faults, tune, bode):
     main.add_command(command)
 
 
@@ -49,11 +61,17 @@ def scan_options(function: Any) -> Any:
     d = ScanSettings()
     options = [
         click.option(
-            "--specimen", default="au111", show_default=True, help="'au111', a .npy file (with --specimen-size) or a Nanonis .sxm file."
+            "--specimen", default="au111", show_default=True, help="'au111', 'graphene' or a file: .sxm .ibw .gwy .nc .h5 .npy .png .tif."
         ),
-        click.option("--specimen-size", type=float, metavar="M", help="Width of an .npy specimen in metres."),
+        click.option("--specimen-size", type=float, metavar="M", help="Width in metres of a specimen without its own scale."),
+        click.option("--specimen-height", type=float, metavar="M", help="Of an image, from darkest to brightest, in metres."),
+        click.option("--channel", help="Of a file with several: the one that is the topography."),
+        click.option("--plant", type=click.Path(path_type=Path), help="TOML file with the twin's STM."),
         click.option(
-            "--size", type=float, metavar="M", help="Width and height of the frame in metres. [default: the specimen, at most 50e-9]"
+            "--size",
+            type=float,
+            metavar="M",
+            help="Width and height of the frame in metres. [default: the specimen, at most 50e-9, of one above 1e-6 at most 2e-6]",
         ),
         click.option("--pixels", type=int, default=d.pixels, show_default=True, help="Pixels in a line, and lines."),
         click.option("--setpoint", type=float, metavar="A", default=d.setpoint_A, show_default=True, help="Current to hold, in amperes."),
@@ -73,29 +91,71 @@ def scan_options(function: Any) -> Any:
     return function
 
 
+def frame_options(function: Any) -> Any:
+    """Options of the frame that only `scan` has."""
+    options = [
+        click.option("--lines", type=int, help="Lines, where not as many as pixels."),
+        click.option(
+            "--mode", type=click.Choice([mode.value for mode in Mode]), help="How lines are run through. [default: trace-retrace]"
+        ),
+        click.option("--interlace", type=int, metavar="N", help="Scan each Nth line first, then those between."),
+        click.option("--center-x", "center_x_m", type=float, metavar="M", help="Of the frame, in metres."),
+        click.option("--center-y", "center_y_m", type=float, metavar="M", help="Of the frame, in metres."),
+        click.option("--angle", "angle_deg", type=float, metavar="DEG", help="Turn the frame, counter-clockwise."),
+        click.option("--shear", "shear_deg", type=float, metavar="DEG", help="Lean its slow axis towards the fast one."),
+        click.option("--slope-x", type=float, metavar="RATIO", help="Plane that z follows: rise per way in x."),
+        click.option("--slope-y", type=float, metavar="RATIO", help="Plane that z follows: rise per way in y."),
+        click.option("--drift", "drift_m_per_s", type=float, nargs=3, metavar="X Y Z", help="Drift to follow, in metres per second."),
+        click.option("--lift", "lift_m", type=float, metavar="M", help="Scan each line twice, the second time so much higher."),
+        click.option("--acceleration", "acceleration_m_per_s2", type=float, metavar="M/S2", help="Greatest in turns."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None, limits: Limits | None = None) -> ScanSettings:
     """Settings of the options; BadInput for what contradicts itself or can't be."""
     pixels = options["pixels"]
     if options["time_per_pixel"] is not None and options["time_per_line"] is not None:
         raise BadInput("give --time-per-pixel or --time-per-line, not both")
-    pixel_s = ScanSettings().pixel_s
+    size = options["size"]
+    if size is None:
+        size = min([LARGE_FRAME_M if min(specimen_size_m or [0]) > LARGE_M else SMALL_FRAME_M, *(specimen_size_m or [])])
+    pixel_s = max(ScanSettings().pixel_s, size / max(pixels, 1) / FASTEST_M_PER_S)
     if options["time_per_pixel"] is not None:
         pixel_s = options["time_per_pixel"]
     elif options["time_per_line"] is not None:
         pixel_s = options["time_per_line"] / max(pixels, 1)
-    size = options["size"]
-    if size is None:
-        size = min([50e-9, *(specimen_size_m or [])])
+    more = {name: options[name] for name in FRAME_OPTIONS if options.get(name) is not None}
+    if "mode" in more:
+        more["mode"] = Mode(more["mode"])
+    if limits is not None:
+        more["limits"] = limits
     return ScanSettings(
-        width_m=size, height_m=size, pixels=pixels, lines=pixels, pixel_s=pixel_s, setpoint_A=options["setpoint"], bias_V=options["bias"],
-        bandwidth_Hz=options["bandwidth"], limits=limits or Limits(),
+        width_m=size, height_m=size, pixels=pixels, lines=options.get("lines") or pixels, pixel_s=pixel_s, setpoint_A=options["setpoint"],
+        bias_V=options["bias"], bandwidth_Hz=options["bandwidth"], **more,
     )  # fmt: skip
+
+
+def check_early(options: dict[str, Any], limits: Limits | None, with_limits: bool) -> None:
+    """What can be told wrong from the options alone is told before minutes of building: by the default scanner, or the largest there is."""
+    settings = settings_from(options, None, limits)
+    try:
+        settings.check(Calibration(), with_limits)
+    except BadInput:
+        with contextlib.suppress(BadInput):
+            settings.check(LARGEST_SCANNER, with_limits)
+            return
+        raise
 
 
 def board_arguments(options: dict[str, Any]) -> list[str]:
     arguments = ["--specimen", options["specimen"], "--seed", str(options["seed"])]
-    if options["specimen_size"] is not None:
-        arguments.append(f"--size={options['specimen_size']}")  # one word: it may begin with a minus
+    # One word each: a number may begin with a minus.
+    for name, option in (("specimen_size", "--size"), ("specimen_height", "--height"), ("channel", "--channel"), ("plant", "--plant")):
+        if options.get(name) is not None:
+            arguments.append(f"{option}={options[name]}")
     return arguments
 
 
@@ -109,8 +169,7 @@ def run(**options: Any) -> None:
     """
     from reflexarc.experiments.main_job import main_job, table
 
-    # What can be told wrong from the options alone is told before minutes of building.
-    settings_from(options, None).check(Calibration())
+    check_early(options, None, with_limits=True)
     folder = output_folder(options["out"])
     with discard_if_empty(folder):
         # The main twin first: it refuses a specimen that can't be read before anything else is built.
@@ -133,6 +192,7 @@ def run(**options: Any) -> None:
 
 @main.command()
 @scan_options
+@frame_options
 @limits_option
 @record_option
 @click.option("--board", "address", help="Socket of a running board. [default: a twin of its own]")
@@ -143,7 +203,7 @@ def scan(address: str | None, lockstep: bool | None, limits_file: Path | None, r
 
     given = check_limits_file(limits_file)
     # A board that is named may hold limits of its own: they are looked at once it is there.
-    settings_from(options, None, given).check(Calibration(), with_limits=given is not None or address is None)
+    check_early(options, given, with_limits=given is not None or address is None)
     folder = output_folder(options["out"])
     with discard_if_empty(folder):
         with connected(address, board_arguments(options), lockstep=address is None if lockstep is None else lockstep) as board:

@@ -7,9 +7,9 @@ import zlib
 from typing import Any
 
 from reflexarc.contract import link
-from reflexarc.contract.blocks import REGISTER_MAP, feedback, recorder
+from reflexarc.contract.blocks import REGISTER_MAP, feedback, lift, recorder, scan, trajectory
 from reflexarc.contract.events import EVENT_LAYOUT, EventSource
-from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, TRAILER_LAYOUT, Direction
+from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, SUM_WORDS, TRAILER_LAYOUT, Channel, Direction
 from reflexarc.contract.registers import RegisterMap
 
 
@@ -27,16 +27,28 @@ def describe(register_map: RegisterMap = REGISTER_MAP) -> dict[str, Any]:
             "recorder": [
                 recorder.DEPTH,
                 recorder.POST_TRIGGER,
+                recorder.LONG_DEPTH,
+                recorder.LONG_POST_TRIGGER,
                 recorder.STATE_INTERLOCK_SHIFT,
                 recorder.STATE_SCAN_SHIFT,
                 recorder.STATE_HOLD_BIT,
                 recorder.STATE_PULSE_BIT,
                 recorder.STATE_BLANK_BIT,
             ],
-            "feedback": [feedback.ERROR_FRACTION_BITS, feedback.KP_FRACTION_BITS, feedback.KI_FRACTION_BITS, feedback.TABLE_BITS],
+            "feedback": [
+                feedback.ERROR_FRACTION_BITS,
+                feedback.SETPOINT_FRACTION_BITS,
+                feedback.KP_FRACTION_BITS,
+                feedback.KI_FRACTION_BITS,
+                feedback.TABLE_BITS,
+                feedback.SLOPE_BITS,
+            ],
+            "scan": [scan.POSITION_FRACTION_BITS, scan.STEP_FRACTION_BITS, scan.TURN_FRACTION_BITS, scan.DRIFT_FRACTION_BITS],
+            "depths": [trajectory.DEPTH, lift.DEPTH],
+            "sum_words": SUM_WORDS,
             "enums": {
                 kind.__name__: {v.name: v.value for v in kind}
-                for kind in (EventSource, Direction, link.Kind, link.BusOperation, link.BusStatus)
+                for kind in (EventSource, Direction, Channel, trajectory.PointKind, link.Kind, link.BusOperation, link.BusStatus)
             },
         },
     }

@@ -390,19 +390,26 @@ class AsyncController:
 
     # Scan
 
-    async def move_to(self, x_m: float, y_m: float, speed_m_per_s: float) -> None:
-        """Go there and wait. BoardTripped if the interlock trips on the way."""
-        here_x, here_y = await self.registers.read("scan.x", "scan.y")
+    async def move_to(self, x_m: float, y_m: float, speed_m_per_s: float, offset_m: float = 0.0) -> None:
+        """Go there and wait; ``offset_m`` is added to z (a plane's height there). BoardTripped if the interlock trips on the way."""
+        here_x, here_y, here_offset = await self.registers.read("scan.x", "scan.y", "scan.z")
         await self.registers.write(
             {
                 "scan.target_x": x_m,
                 "scan.target_y": y_m,
+                "scan.target_z": offset_m,
                 "scan.move_step": speed_m_per_s * self.calibration.sample_period_s,
                 "scan.command": ScanCommand.MOVE,
             }
         )
-        way = max(abs(x_m - here_x), abs(y_m - here_y))
-        await self.sleep(way / speed_m_per_s + 10 * self.calibration.sample_period_s)
+        # The step is one of codes, the same for all axes: an axis of greater metres a code is faster.
+        scale = self.calibration
+        ways = (
+            abs(x_m - here_x),
+            abs(y_m - here_y) * scale.x_m_per_code / scale.y_m_per_code,
+            abs(offset_m - here_offset) * scale.x_m_per_code / scale.z_m_per_code,
+        )
+        await self.sleep(max(ways) / speed_m_per_s + 10 * self.calibration.sample_period_s)
         while (await self.registers.read_raw("scan.state"))[0] == ScanState.MOVING:
             await self.sleep(1e-3)
         await self.check_live()

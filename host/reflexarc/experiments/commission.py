@@ -8,11 +8,12 @@ import enum
 from collections.abc import Callable, Iterator
 
 from reflexarc.contract.blocks.interlock import InterlockState, Strap
-from reflexarc.contract.blocks.scan import ScanState
+from reflexarc.contract.blocks.scan import ScanFlags, ScanState
 from reflexarc.device import Controller
 from reflexarc.errors import BadInput
 from reflexarc.safety.commissioning import CommissioningRecord, NotCommissioned, commissioned_word, new_record
 from reflexarc.safety.limits import Limits
+from reflexarc.scans import standing_still
 
 BOX_FRACTION = 0.02  # of the range of z below the withdrawn rail: all that is ever driven here
 EXTEND_FRACTION = 0.015
@@ -22,9 +23,8 @@ SETPOINT_A = 100e-12
 PROVISIONAL_NUMBER = 1
 SETTLE_S = 0.5e-3
 TOUCHED = (
-    "feedback.linearizer", "feedback.setpoint", "feedback.kp", "feedback.ki", "feedback.slew", "feedback.z_min", "feedback.z_max",
-    "gate.bias", "scan.flags", "scan.pixels", "scan.lines", "scan.pixel_samples", "scan.turn_samples", "scan.settle_samples", "scan.step_x",
-    "scan.step_y", "scan.line_x", "scan.line_y",
+    "feedback.linearizer", "feedback.setpoint", "feedback.kp", "feedback.ki", "feedback.slew", "feedback.low", "feedback.high", "gate.bias",
+    *standing_still(),
 )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def _extend(board: Controller) -> None:
     device = board.device
     rail = device.calibration.z_range_m
     goal = rail - 2 * rail * EXTEND_FRACTION
-    board.write({"feedback.z_min": goal, "gate.bias": BIAS_V})
+    board.write({"feedback.low": goal, "gate.bias": BIAS_V})
     board.run(device.set_feedback(setpoint_A=SETPOINT_A, bandwidth_Hz=1e3, slew_m_per_s=EXTEND_M_PER_S))
     board.arm()
     board.run(device.feedback_on())
@@ -149,8 +149,7 @@ def _scan_in_place(board: Controller) -> None:
     board.run(
         device.registers.write_raw(
             {
-                "scan.flags": 1, "scan.pixels": 64, "scan.lines": 64, "scan.pixel_samples": (1 << 24) - 1, "scan.turn_samples": 0,
-                "scan.settle_samples": 0, "scan.step_x": 0, "scan.step_y": 0, "scan.line_x": 0, "scan.line_y": 0,
+                **standing_still(), "scan.flags": ScanFlags.BACKWARD, "scan.pixels": 64, "scan.lines": 64, "scan.pixel_samples": (1 << 24) - 1,
             }
         )
     )  # fmt: skip

@@ -148,7 +148,7 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
 
     measured = collector.z_m[Direction.FORWARD]
     metrics = topography_metrics(measured, surface)
-    expected = 2 * settings.pixels * settings.lines
+    expected = collector.expected
     # Without ignored events the first ones are those that made pulses; else only the last pulse's place is known.
     reacted = [(row.x_m, row.y_m) for row in rows[:pulses]] if not ignored else [(pulse_x_m, pulse_y_m)] * bool(pulses)
     report = {

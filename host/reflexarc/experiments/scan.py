@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import numpy as np
@@ -10,15 +11,17 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from reflexarc.calibration import Calibration
-from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, ScanFlags, ScanState
+from reflexarc.contract.blocks import lift
+from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, ScanState
 from reflexarc.contract.events import Event
-from reflexarc.contract.packets import Direction, Packet
+from reflexarc.contract.packets import Channel, Direction, Packet
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.store import EventRow, ScanGeometry, ScanWriter
 
 Array = NDArray[np.float64]
+LIFT_PLACES, LIFT_SPACING_MAX = lift.DEPTH, lift.BLOCK["spacing"].high
 POSITION_ONE = 1 << POSITION_FRACTION_BITS  # one DAC LSB in Q20.12
 APPROACH_STEP_S = 2e-3  # between two looks at the current during the approach
 APPROACHED = 0.7  # of the setpoint, averaged over a few looks
@@ -35,6 +38,7 @@ def geometry(settings: ScanSettings, calibration: Calibration) -> ScanGeometry:
         center_x_m=settings.center_x_m,
         center_y_m=settings.center_y_m,
         pixel_s=settings.pixel_samples(calibration) * calibration.sample_period_s,
+        angle_deg=settings.angle_deg,
     )
 
 
@@ -61,46 +65,61 @@ async def approach(board: AsyncController, settings: ScanSettings) -> None:
 
 async def configure_raster(board: AsyncController, settings: ScanSettings) -> None:
     """Raster registers for ``settings``, and the tip to the first pixel."""
-    calibration = board.calibration
-    pixel_samples = settings.pixel_samples(calibration)
+    plan = settings.plan(board.calibration)
+    await board.registers.write_raw(plan.registers)
+    if settings.lift_m is not None:
+        await configure_lift(board, settings)
+    x_m, y_m, z_m = plan.start_m
+    await board.move_to(x_m, y_m, settings.move_m_per_s, z_m)
+
+
+async def configure_lift(board: AsyncController, settings: ScanSettings) -> None:
+    """The second pass: ``lift_m`` above the first, reached as fast as the feedback may move z."""
+    assert settings.lift_m is not None
+    samples = settings.pixels * settings.pixel_samples(board.calibration)
+    spacing = max(0, math.ceil(math.log2(samples / (LIFT_PLACES - 1))))
+    if spacing > LIFT_SPACING_MAX:
+        raise BadInput(
+            f"a line of {samples} samples is too long for a second pass; accepted: up to {(LIFT_PLACES - 1) << LIFT_SPACING_MAX}"
+        )
     await board.registers.write(
-        {
-            "scan.flags": ScanFlags.BACKWARD,
-            "scan.pixels": settings.pixels,
-            "scan.lines": settings.lines,
-            "scan.pixel_samples": pixel_samples,
-            "scan.turn_samples": calibration.samples(settings.turn_s),
-            "scan.settle_samples": calibration.samples(settings.settle_s),
-            "scan.step_x": settings.width_m / settings.pixels / pixel_samples,
-            "scan.step_y": 0.0,
-            "scan.line_x": 0.0,
-            "scan.line_y": settings.height_m / settings.lines,
-        }
+        {"lift.height": settings.lift_m, "lift.step": settings.slew_m_per_s * board.calibration.sample_period_s, "lift.spacing": spacing}
     )
-    await board.move_to(*first_position(settings), settings.move_m_per_s)
-
-
-def first_position(settings: ScanSettings) -> tuple[float, float]:
-    """Left edge of the frame, middle of its lowest line; a pixel's samples spread over its width."""
-    y = settings.center_y_m - settings.height_m / 2 + settings.height_m / settings.lines / 2
-    return settings.center_x_m - settings.width_m / 2, y
 
 
 class LineCollector:
-    """Packets to lines in physical units, in order, with every loss counted."""
+    """Packets to lines in physical units, with every loss counted.
+
+    ``z_m`` and ``current_A`` are images of the first pass by direction, NaN where the mode scans none; ``second_z_m`` and
+    ``second_current_A`` of the second.
+    """
 
     def __init__(self, settings: ScanSettings, calibration: Calibration, writer: ScanWriter | None) -> None:
         self._settings = settings
         self._calibration = calibration
         self._writer = writer
         self._sequence: int | None = None
+        plan = settings.plan(calibration)
         shape = (settings.lines, settings.pixels)
-        self.z_m: dict[Direction, Array] = {direction: np.full(shape, np.nan) for direction in Direction}
-        self.current_A: dict[Direction, Array] = {direction: np.full(shape, np.nan) for direction in Direction}
-        self.line_time_s = np.full(settings.lines, np.nan)
+        self._images = {
+            (second, direction): (np.full(shape, np.nan), np.full(shape, np.nan)) for second in (False, True) for direction in Direction
+        }
+        self.z_m: dict[Direction, Array] = {direction: self._images[False, direction][0] for direction in Direction}
+        self.current_A: dict[Direction, Array] = {direction: self._images[False, direction][1] for direction in Direction}
+        self.second_z_m: dict[Direction, Array] = {direction: self._images[True, direction][0] for direction in Direction}
+        self.second_current_A: dict[Direction, Array] = {direction: self._images[True, direction][1] for direction in Direction}
+        self.line_time_s = np.full(settings.lines, np.nan)  # of the first pass over each line
+        self._due = [set(plan.directions(line)) for line in range(settings.lines)]
+        self.expected = settings.pixels * sum(len(due) for due in self._due)
         self.pixels = 0
         self.lost_packets = 0
         self.lines_done = 0
+
+    @property
+    def image_m(self) -> Array:
+        """Topography of all lines, whichever way each was scanned first."""
+        forward, backward = self.z_m[Direction.FORWARD], self.z_m[Direction.BACKWARD]
+        return np.where(np.isfinite(forward), forward, backward)
 
     def add(self, packet: Packet) -> None:
         """Take one packet. A gap in the sequence counts the packets between."""
@@ -109,18 +128,21 @@ class LineCollector:
         self._sequence = packet.sequence
         if packet.line >= self._settings.lines or packet.pixels != self._settings.pixels:
             raise BadInput(f"packet of line {packet.line} with {packet.pixels} pixels does not belong to this scan")
-        z, current = self.z_m[packet.direction][packet.line], self.current_A[packet.direction][packet.line]
-        samples = packet.pixel_samples
-        for pixel in packet.records:
-            z[pixel.index] = pixel.z_sum / samples * self._calibration.z_m_per_code / POSITION_ONE
-            current[pixel.index] = self._calibration.code_to_current_A(pixel.current_sum / samples)
-        self.pixels += len(packet.records)
-        if packet.direction is Direction.FORWARD:
+        z, current = (image[packet.line] for image in self._images[packet.second, packet.direction])
+        index, samples = np.array(packet.index, int), np.array(packet.samples)
+        z[index] = np.array(packet.sums[Channel.Z]) / samples * self._calibration.z_m_per_code / POSITION_ONE
+        current[index] = [self._calibration.code_to_current_A(mean) for mean in np.array(packet.sums[Channel.CURRENT]) / samples]
+        self.pixels += len(packet.index)
+        due = self._due[packet.line]
+        if np.isnan(self.line_time_s[packet.line]):
             self.line_time_s[packet.line] = self._calibration.seconds(packet.time)
-        elif not packet.aborted:
-            self.lines_done += 1
+        if not packet.aborted:
+            due.discard((packet.second, packet.direction))
+            self.lines_done += not due
         if self._writer is not None and not packet.aborted and not packet.lost:
-            self._writer.write_line(packet.line, packet.direction, z, current, samples, packet.time)
+            counts = np.zeros(self._settings.pixels, int)
+            counts[index] = samples
+            self._writer.write_line(packet.line, packet.direction, z, current, counts, packet.time, packet.second)
 
 
 def event_row(event: Event, calibration: Calibration) -> EventRow:
@@ -188,13 +210,13 @@ async def raster(
 
 async def true_surface(board: AsyncController, settings: ScanSettings, line_time_s: Sequence[float] | Array) -> Array:
     """Twin only: the surface under each pixel at the time when its line was scanned, shape (lines, pixels)."""
-    x = settings.center_x_m + (np.arange(settings.pixels) + 0.5 - settings.pixels / 2) * settings.width_m / settings.pixels
+    frame = settings.frame
     surface = np.full((settings.lines, settings.pixels), np.nan)
     middle_s = settings.pixels * settings.pixel_samples(board.calibration) * board.calibration.sample_period_s / 2
     for line, when in enumerate(line_time_s):
         if np.isfinite(when):
-            y = settings.center_y_m + (line + 0.5 - settings.lines / 2) * settings.height_m / settings.lines
-            heights = await board.true_surface(x.tolist(), [y] * settings.pixels, float(when) + middle_s)
+            places = frame.place_m(line, np.arange(settings.pixels))
+            heights = await board.true_surface(places[:, 0].tolist(), places[:, 1].tolist(), float(when) + middle_s)
             surface[line] = np.frombuffer(heights, dtype="<f8")
     return surface
 

@@ -25,7 +25,7 @@ async def scan_job(
     settings.check(board.calibration)
     await board.set_limits(settings.limits)
     await board.arm(record)
-    with ScanWriter(folder / "scan.h5", geometry(settings, board.calibration), attributes) as writer:
+    with ScanWriter(folder / "scan.h5", geometry(settings, board.calibration), attributes, settings.lift_m is not None) as writer:
         try:
             await configure_raster(board, settings)
             await approach(board, settings)
@@ -39,7 +39,7 @@ async def scan_job(
                 writer.write_blackbox(blackbox)
             raise
     await board.disarm()
-    lost = 2 * settings.pixels * settings.lines - collector.pixels
+    lost = collector.expected - collector.pixels
     if lost:
         raise PixelsLost(f"{lost} of {collector.pixels + lost} pixels were lost; the lines that are whole stand in {folder / 'scan.h5'}")
     return [f"pixels       {collector.pixels}, lost 0"]

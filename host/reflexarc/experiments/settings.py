@@ -10,13 +10,18 @@ from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.errors import BadInput
 from reflexarc.safety import Limits, Rectangle
 from reflexarc.safety.units import show
+from reflexarc.scans import Frame, Mode, Raster, RasterPlan, plan_raster
 
-PIXELS_MAX = 8192
+TURN_SHARE = 0.04  # of a line's time, for a turn
+HALF_TURN_S = 100e-6
 
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """A raster, its feedback and its limits. Lengths in metres, times in seconds of the board."""
+    """A raster, its feedback and its limits. Lengths in metres, times in seconds of the board.
+
+    Without ``acceleration_m_per_s2`` half a turn takes 2 % of a line, and 100 us at least.
+    """
 
     width_m: float = 50e-9
     height_m: float = 50e-9
@@ -31,58 +36,71 @@ class ScanSettings:
     approach_m_per_s: float = 0.5e-6
     slew_m_per_s: float = 20e-6
     move_m_per_s: float = 2e-6
-    turn_s: float = 0.5e-3
-    settle_s: float = 1e-3
+    angle_deg: float = 0.0
+    shear_deg: float = 0.0
+    slope_x: float = 0.0
+    slope_y: float = 0.0
+    drift_m_per_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mode: Mode = Mode.TRACE_RETRACE
+    interlace: int = 1
+    lift_m: float | None = None
+    overscan_s: float = 1e-3
+    settle_s: float = 0.0
+    acceleration_m_per_s2: float | None = None
     limits: Limits = Limits()
+
+    @property
+    def frame(self) -> Frame:
+        return Frame(
+            self.width_m, self.height_m, self.pixels, self.lines, self.center_x_m, self.center_y_m, self.angle_deg, self.shear_deg,
+            self.slope_x, self.slope_y,
+        )  # fmt: skip
+
+    @property
+    def raster(self) -> Raster:
+        return Raster(
+            self.frame, self.pixel_s, self.mode, self.interlace, lift=self.lift_m is not None, overscan_s=self.overscan_s,
+            settle_s=self.settle_s, acceleration_m_per_s2=self.acceleration_m_per_s2 or self._gentle(), drift_m_per_s=self.drift_m_per_s,
+        )  # fmt: skip
+
+    def _gentle(self) -> float:
+        line_s = self.pixels * self.pixel_s
+        half_s = max(TURN_SHARE / 2 * line_s, HALF_TURN_S)
+        return self.width_m / line_s / half_s + self.height_m / self.lines * self.interlace / half_s**2
 
     def check(self, calibration: Calibration, with_limits: bool = True) -> None:
         """BadInput with one line for the first value that can't be used, and what can. ``with_limits``: and against ``limits``."""
-        for name in ("width_m", "height_m", "pixel_s", "setpoint_A", "bandwidth_Hz", "approach_m_per_s", "slew_m_per_s", "move_m_per_s"):
+        for name in ("pixel_s", "setpoint_A", "bandwidth_Hz", "approach_m_per_s", "slew_m_per_s", "move_m_per_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise BadInput(f"{name} = {value:g} is not possible; accepted: a number above 0")
-        for name in ("pixels", "lines"):
-            value = getattr(self, name)
-            if not 1 <= value <= PIXELS_MAX:
-                raise BadInput(f"{name} = {value} is not possible; accepted: 1 to {PIXELS_MAX}")
-        for axis, extent, center, reach in (
-            ("x", self.width_m, self.center_x_m, calibration.x_range_m),
-            ("y", self.height_m, self.center_y_m, calibration.y_range_m),
-        ):
-            if not math.isfinite(center) or abs(center) + extent / 2 > reach:
+        for axis, ends, reach in zip("xy", self.extent_m(calibration), (calibration.x_range_m, calibration.y_range_m), strict=True):
+            if max(abs(end) for end in ends) > reach:
                 raise BadInput(
-                    f"the scan reaches from {(center - extent / 2) * 1e9:g} to {(center + extent / 2) * 1e9:g} nm in {axis}; "
+                    f"the scan reaches from {ends[0] * 1e9:g} to {ends[1] * 1e9:g} nm in {axis}; "
                     f"the scanner reaches from {-reach * 1e9:g} to {reach * 1e9:g} nm"
                 )
-        minimum = calibration.sample_period_s
-        if self.pixel_s < 0.999 * minimum:
-            raise BadInput(f"time per pixel {self.pixel_s:g} s is below the minimum of one sample, {minimum:g} s")
-        if calibration.samples(self.pixel_s) >= 1 << 24:
-            raise BadInput(f"time per pixel {self.pixel_s:g} s is above the maximum of {((1 << 24) - 1) * minimum:g} s")
-        # A line's step per sample is a multiple of 2^-20 DAC LSB; on a smaller frame more than a hundredth of it would be lost.
-        least = 100 * self.pixels * self.pixel_samples(calibration) * calibration.x_m_per_code * 2**-20
-        if self.width_m < least or self.height_m < least:
-            raise BadInput(
-                f"a frame of {min(self.width_m, self.height_m):g} m is too small for its steps; accepted here: from {least:.3g} m"
-            )
+        self.plan(calibration)
+        if self.lift_m is not None and not abs(self.lift_m) < calibration.z_range_m:
+            raise BadInput(f"lift_m = {self.lift_m:g} is not possible; accepted: within the range of z, ±{calibration.z_range_m:g} m")
         if not math.isfinite(self.bias_V) or not 0 < abs(self.bias_V) < calibration.dac_full_scale_V:
             raise BadInput(f"bias {self.bias_V:g} V is not possible; accepted: up to ±{calibration.dac_full_scale_V:g} V, not 0")
         if not self.setpoint_A < calibration.current_range_A:
             raise BadInput(f"setpoint {self.setpoint_A:g} A is outside 0 to {calibration.current_range_A:g} A, the range of the converter")
         if with_limits:
-            self._check_limits()
+            self._check_limits(calibration)
         # At the resonance of the twin's z piezo (60 kHz, Q 8) an integral loop is stable up to f0 / Q.
         if self.bandwidth_Hz > 7.5e3:
             raise BadInput(f"feedback bandwidth {self.bandwidth_Hz:g} Hz would ring at the z resonance; accepted: up to 7500 Hz")
 
-    def _check_limits(self) -> None:
+    def _check_limits(self, calibration: Calibration) -> None:
         """BadInput for a scan that the interlock would end."""
         limits = self.limits
         low_A, high_A = limits.current_low_A, limits.current_high_A
         if not low_A < self.setpoint_A < high_A:
             raise BadInput(f"setpoint {self.setpoint_A:g} A is outside the interlock's window, {low_A:g} to {high_A:g} A")
-        x_m, y_m = self.center_x_m, self.center_y_m
-        frame = Rectangle(x_m - self.width_m / 2, x_m + self.width_m / 2, y_m - self.height_m / 2, y_m + self.height_m / 2)
+        (x_low, x_high), (y_low, y_high) = self.extent_m(calibration)
+        frame = Rectangle(x_low, x_high, y_low, y_high)
         for axis in "xy":
             low, high = getattr(limits, f"{axis}_low_m"), getattr(limits, f"{axis}_high_m")
             if (low is not None and getattr(frame, f"{axis}_low_m") < low) or (
@@ -99,9 +117,17 @@ class ScanSettings:
         if Cause.Z_VELOCITY in limits.conditions and limits.z_velocity_m_per_s is not None and fastest > limits.z_velocity_m_per_s:
             raise BadInput(f"z at {show(fastest, 'm/s')} is faster than the interlock allows, {show(limits.z_velocity_m_per_s, 'm/s')}")
 
+    def plan(self, calibration: Calibration) -> RasterPlan:
+        return plan_raster(self.raster, calibration)
+
+    def extent_m(self, calibration: Calibration) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Lowest and highest x, and y, of the frame's corners. Overscan and turns go a little beyond."""
+        corners = self.frame.corners_m()
+        return (float(corners[:, 0].min()), float(corners[:, 0].max())), (float(corners[:, 1].min()), float(corners[:, 1].max()))
+
     def pixel_samples(self, calibration: Calibration) -> int:
         return max(1, calibration.samples(self.pixel_s))
 
     def line_s(self, calibration: Calibration) -> float:
-        """Board time of a line, there and back."""
-        return 2 * self.pixels * self.pixel_samples(calibration) * calibration.sample_period_s + self.turn_s + self.settle_s
+        """Board time of a line, with all its passes and ways."""
+        return self.plan(calibration).line_samples * calibration.sample_period_s

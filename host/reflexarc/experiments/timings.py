@@ -7,12 +7,13 @@ from typing import Any
 
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.blocks.interlock import InterlockState
-from reflexarc.contract.blocks.scan import ScanFlags
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput
 from reflexarc.safety import Limits
+from reflexarc.scans import standing_still
 
 SAMPLE_MAX = (1 << 19) - 1
+PIXELS, LINES = 64, 4  # of the raster with the shortest dwell
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Timings:
     time_to_safe_s: float  # the same in seconds
     time_to_safe_worst_s: float  # for a current that crosses its limit just after a conversion began
     cycles_per_sample: int
+    update_cycles: int  # sample valid to a new z code at the gate, feedback on
+    update_s: float  # start of a conversion to the response of the z converter to it, at best
+    minimum_dwell_s: float  # of a pixel, none lost
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,18 +56,9 @@ async def measure_timings(board: AsyncController) -> Timings:
             "reaction.settle_samples": 8,
             "reaction.budget": 1,
             "reaction.enable": 1,
-            "scan.flags": ScanFlags.BACKWARD,
-            "scan.pixels": 64,
-            "scan.lines": 4,
-            "scan.pixel_samples": 4,
-            "scan.step_x": 0.0,
-            "scan.step_y": 0.0,
-            "scan.line_x": 0.0,
-            "scan.line_y": 0.0,
-            "scan.turn_samples": 0,
-            "scan.settle_samples": 0,
         }
     )
+    await board.registers.write_raw(standing_still() | {"scan.pixels": 64, "scan.lines": 4, "scan.pixel_samples": 4})
     await board.start_scan()
     await board.sleep(40e-6)
     await board.registers.write_raw({"events.on": -SAMPLE_MAX})
@@ -71,6 +66,17 @@ async def measure_timings(board: AsyncController) -> Timings:
     pulses, latency = await board.registers.read_raw("reaction.count", "reaction.latency")
     if pulses != 1:
         raise BadInput(f"the event made {pulses} pulses where one was due")
+
+    # Pixels of one sample, there and back, each line begun with a jump.
+    await board.registers.write_raw({"events.enable": 0, "reaction.enable": 0})
+    await board.registers.write_raw(standing_still() | {"scan.pixels": PIXELS, "scan.lines": LINES})
+    counters = ("capture.pixels_sent", "capture.pixels_lost")
+    sent, lost = await board.registers.read_raw(*counters)
+    await board.start_scan()
+    await board.sleep((2 * PIXELS * LINES + 100) * calibration.sample_period_s)
+    sent_then, lost_then = await board.registers.read_raw(*counters)
+    if sent_then - sent != 2 * PIXELS * LINES or lost_then != lost:
+        raise BadInput(f"of {2 * PIXELS * LINES} pixels of one sample {sent_then - sent} came and {lost_then - lost} were lost")
 
     # A crash: the tip a little below its withdrawn place, so that it has somewhere to go, and the surface comes up to it.
     await board.set_feedback(setpoint_A=100e-12, bandwidth_Hz=4e3, slew_m_per_s=5e-6)
@@ -83,11 +89,13 @@ async def measure_timings(board: AsyncController) -> Timings:
         if await board.state() is InterlockState.TRIPPED:
             break
     await board.sleep(20e-6)
-    cycles = (await board.truth())["trip_cycles"]
+    truth = await board.truth()
+    cycles, update = truth["trip_cycles"], truth["update_cycles"]
     if not cycles["output"]:
         raise BadInput("the crash did not trip the interlock")
     response = cycles["output"] - cycles["convert"]
     period = calibration.sample_period_s
+    welcome = board.transport.welcome
     return Timings(
         sample_to_trip_cycles=cycles["gate"] - cycles["sample"],
         event_to_output_cycles=latency,
@@ -95,4 +103,7 @@ async def measure_timings(board: AsyncController) -> Timings:
         time_to_safe_s=calibration.seconds(response),
         time_to_safe_worst_s=calibration.seconds(response) + period,
         cycles_per_sample=calibration.cycles_per_sample,
+        update_cycles=update,
+        update_s=calibration.seconds(welcome["adc_cycles"] + 1 + update + welcome["dac_cycles"]),
+        minimum_dwell_s=period,
     )

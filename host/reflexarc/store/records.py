@@ -144,7 +144,7 @@ class ScanData:
 
     ``line_complete`` (lines, 2) is true where a line was written to its end; all other lines are NaN (and 0 samples) in
     `Channels`. ``blackboxes`` holds one entry a trip, oldest first; ``reference_surface_m`` (lines, pixels) is the true
-    surface where it is known.
+    surface where it is known. ``second`` is what a second pass over each line measured, forward and backward.
     """
 
     geometry: ScanGeometry
@@ -155,6 +155,7 @@ class ScanData:
     events: tuple[EventRow, ...]
     blackboxes: tuple[BlackBox, ...]
     reference_surface_m: Floats | None
+    second: tuple[Channels, Channels] | None = None
 
     def channels(self, direction: Direction) -> Channels:
         """What was measured in one direction."""

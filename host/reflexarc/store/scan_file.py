@@ -7,6 +7,7 @@ Layout, format version 1:
 - ``forward/``, ``backward/``: ``z_m``, ``current_A`` (lines, pixels) float64, NaN until written; ``samples`` (lines, pixels);
   ``time_cycles`` (lines,)
 - ``line_complete`` (lines, 2) uint8: 1 where the line of that direction (forward, backward) is in the file
+- ``second/``: of a scan with a second pass over each line the same once more, ``forward/``, ``backward/`` and ``line_complete``
 - ``events``: table with the fields of `EventRow` (``class_id`` is named ``class``)
 - ``blackbox/0``, ``1``...: one group a trip, with the arrays of `BlackBox` and its attributes
 - ``reference/surface_m`` (lines, pixels), where the true surface is known
@@ -86,9 +87,12 @@ class ScanWriter:
     taken already; after an input/output error it takes nothing more.
     """
 
-    def __init__(self, path: str | os.PathLike[str], geometry: ScanGeometry, attributes: Mapping[str, Attribute]) -> None:
-        """Create the file ``path``, which must not exist, with room for all lines of ``geometry``."""
+    def __init__(
+        self, path: str | os.PathLike[str], geometry: ScanGeometry, attributes: Mapping[str, Attribute], second: bool = False
+    ) -> None:
+        """Create the file ``path``, which must not exist, with room for all lines of ``geometry``, twice with a ``second`` pass."""
         self.path = Path(path)
+        self._passes = ("", "second/") if second else ("",)
         self.geometry = geometry
         self._broken = False
         # Kept open: a dataset that is closed after each access writes then, where h5py drops the errors and the data with them.
@@ -104,7 +108,7 @@ class ScanWriter:
             text_bytes = sum(len(str(value).encode()) for value in checked.values())
             lines, pixels = geometry.shape
             line_bytes = pixels * (8 + 8 + 4) + 8 + 1 + 3 * INDEX_BYTES_PER_CHUNK
-            with self._growing("the empty scan", 2 * lines * line_bytes + text_bytes):
+            with self._growing("the empty scan", 2 * len(self._passes) * lines * line_bytes + text_bytes):
                 self._create(checked)
         except StoreError:
             self._let_go()
@@ -113,7 +117,14 @@ class ScanWriter:
             raise
 
     def write_line(
-        self, line: int, direction: Direction, z_m: ArrayLike, current_A: ArrayLike, samples: ArrayLike, time_cycles: int
+        self,
+        line: int,
+        direction: Direction,
+        z_m: ArrayLike,
+        current_A: ArrayLike,
+        samples: ArrayLike,
+        time_cycles: int,
+        second: bool = False,
     ) -> None:
         """Append one line and flush it.
 
@@ -126,7 +137,10 @@ class ScanWriter:
             raise ValueError(f"line {line} is outside the scan: 0 to {lines - 1}")
         if not 0 <= time_cycles < 1 << 64:
             raise ValueError(f"time_cycles {time_cycles} is not a 64-bit count")
-        if self._complete[line, direction]:
+        if second >= len(self._passes):
+            raise ValueError("this scan has no second pass")
+        prefix, complete = self._passes[int(second)], self._complete[int(second)]
+        if complete[line, direction]:
             raise ValueError(f"line {line} {direction.name.lower()} is written already")
         counts = np.asarray(samples)
         if not np.issubdtype(counts.dtype, np.integer) or np.any(counts < 0) or np.any(counts >= 1 << 32):
@@ -139,11 +153,11 @@ class ScanWriter:
         }
         with self._writing(f"line {line} {direction.name.lower()}"):
             for name, row in rows.items():
-                self._datasets[f"{direction.name.lower()}/{name}"][line] = row
+                self._datasets[f"{prefix}{direction.name.lower()}/{name}"][line] = row
             self._file.flush()
-            self._datasets["line_complete"][line, direction] = 1
+            self._datasets[f"{prefix}line_complete"][line, direction] = 1
             self._file.flush()
-        self._complete[line, direction] = True
+        complete[line, direction] = True
 
     def append_events(self, events: Sequence[EventRow]) -> None:
         """Append events to the table and flush.
@@ -211,13 +225,13 @@ class ScanWriter:
         self._file.attrs["format_version"] = FORMAT_VERSION
         store_attributes(self._file.create_group("geometry"), asdict(self.geometry))
         store_attributes(self._file.create_group("attributes"), attributes)
-        for direction in Direction:
-            group = direction.name.lower()
+        for group in (f"{prefix}{direction.name.lower()}" for prefix in self._passes for direction in Direction):
             self._allocate(f"{group}/z_m", (lines, pixels), "<f8", math.nan, "m", (1, pixels))
             self._allocate(f"{group}/current_A", (lines, pixels), "<f8", math.nan, "A", (1, pixels))
             self._allocate(f"{group}/samples", (lines, pixels), "<u4", 0, "samples", (1, pixels))
             self._allocate(f"{group}/time_cycles", (lines,), "<u8", 0, "cycles")
-        self._allocate("line_complete", (lines, 2), "u1", 0, "")
+        for prefix in self._passes:
+            self._allocate(f"{prefix}line_complete", (lines, 2), "u1", 0, "")
         empty = np.zeros((), EVENT_DTYPE)
         empty["time_s"] = math.nan  # tells a row that a killed process reserved but did not fill
         chunks = (EVENTS_PER_CHUNK,)
@@ -225,7 +239,7 @@ class ScanWriter:
         events.attrs["unit"] = EVENT_UNITS
         self._datasets["events"] = events
         self._file.create_group("blackbox")
-        self._complete = np.zeros((lines, 2), bool)
+        self._complete = np.zeros((len(self._passes), lines, 2), bool)
 
     def _allocate(
         self, name: str, shape: tuple[int, ...], dtype: str, fill: float, unit: str, chunks: tuple[int, ...] | None = None
@@ -322,7 +336,7 @@ def _read(path: Path, file: Any) -> ScanData:
     if version != FORMAT_VERSION:
         raise StoreError(f"{path}: has format version {version}; this program reads version {FORMAT_VERSION}")
     geometry = ScanGeometry(**{f.name: plain(file["geometry"].attrs[f.name]) for f in fields(ScanGeometry)})
-    complete = _shaped(file["line_complete"][()], (geometry.lines, 2), "line_complete", np.uint8) == 1
+    forward, backward, complete = _read_pass(file, geometry)
     table = file["events"][()]
     table = table[np.isfinite(table["time_s"])]
     boxes = file["blackbox"]
@@ -330,13 +344,20 @@ def _read(path: Path, file: Any) -> ScanData:
     return ScanData(
         geometry=geometry,
         attributes=read_attributes(file["attributes"]),
-        forward=_read_channels(file["forward"], geometry, complete[:, Direction.FORWARD]),
-        backward=_read_channels(file["backward"], geometry, complete[:, Direction.BACKWARD]),
+        forward=forward,
+        backward=backward,
         line_complete=complete,
+        second=_read_pass(file["second"], geometry)[:2] if "second" in file else None,
         events=tuple(EventRow(*row) for row in table.tolist()),
         blackboxes=tuple(read_blackbox_group(boxes[name]) for name in sorted(boxes, key=int)),
         reference_surface_m=None if reference is None else _shaped(reference, geometry.shape, "reference/surface_m"),
     )
+
+
+def _read_pass(group: Any, geometry: ScanGeometry) -> tuple[Channels, Channels, NDArray[np.bool_]]:
+    complete = _shaped(group["line_complete"][()], (geometry.lines, 2), "line_complete", np.uint8) == 1
+    forward, backward = (_read_channels(group[way.name.lower()], geometry, complete[:, way]) for way in Direction)
+    return forward, backward, complete
 
 
 def _read_channels(group: Any, geometry: ScanGeometry, complete: NDArray[np.bool_]) -> Channels:

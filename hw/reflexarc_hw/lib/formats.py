@@ -26,6 +26,7 @@ MARKER = data.StructLayout(
         "line_first": 1,  # first sample of its line and direction
         "line_last": 1,  # last sample of its line and direction
         "direction": 1,  # Direction of the contract's packets
+        "second": 1,  # second pass over the line
         "index": 16,  # pixel, counted from the line's low end
         "line": 16,
         "x": POSITION,

@@ -14,6 +14,7 @@ from reflexarc.contract.blocks.scan import ScanCommand, ScanState
 from reflexarc.contract.link import BusOperation, BusStatus
 from reflexarc.contract.registers import Register
 from reflexarc.safety.limits import Limits, Rectangle
+from reflexarc.scans import Frame, Raster, plan_raster
 from reflexarc_hw.platforms.board import FULL
 from reflexarc_hw.platforms.timing import COMPRESSED
 
@@ -158,12 +159,11 @@ class Rig:
 
     def _scan(self) -> None:
         """A frame of 50 nm and lines without end for a campaign; 160 us a pixel, as by default."""
-        samples = self.calibration.samples(160e-6)
-        self.write(
-            {"scan.pixels": 128, "scan.lines": 8192, "scan.pixel_samples": samples, "scan.turn_samples": 900, "scan.settle_samples": 1800}
-        )
-        self.write_physical({"scan.step_x": 50e-9 / 128 / samples, "scan.step_y": 0.0, "scan.line_x": 0.0, "scan.line_y": 50e-9 / 8192})
-        self.write_physical({"scan.target_x": -25e-9, "scan.target_y": -25e-9, "scan.move_step": 2e-6 * self.calibration.sample_period_s})
+        frame = Frame(50e-9, 50e-9, 128, 8192)
+        plan = plan_raster(Raster(frame, 160e-6, overscan_s=1e-3, acceleration_m_per_s2=0.01), self.calibration)
+        self.write(plan.registers)
+        x_m, y_m, _ = plan.start_m
+        self.write_physical({"scan.target_x": x_m, "scan.target_y": y_m, "scan.move_step": 2e-6 * self.calibration.sample_period_s})
         self.write({"scan.command": ScanCommand.MOVE})
         while self.read("scan.state") == ScanState.MOVING:
             self.run(1e-3)

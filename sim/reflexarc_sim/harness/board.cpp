@@ -12,6 +12,7 @@
 #include "ad4020.h"
 #include "ad5791.h"
 #include "faults.h"
+#include "instruments.h"
 #include "judge.h"
 #include "upsets.h"
 #include "verilated.h"
@@ -72,7 +73,7 @@ struct PlantArguments {
     double* state;
     const double* parameters;
     const double* heights_m;
-    double* dac_V;
+    double* dac_V;  // x, y, z, bias in volts, then the coarse motor's net steps away from the specimen
     double* adc_V;
 };
 
@@ -105,8 +106,9 @@ struct Board {
     Noise noise;
     Judge judge;
     int32_t sent[kChannels]{};  // codes of the last frame
-    int32_t motor_steps = 0;
-    bool motor_was = false;
+    int32_t motor_steps = 0, approach_steps = 0;  // away from the specimen, towards it
+    bool motor_was = false, approach_was = false;
+    Instruments instruments;
     Ad5791 dac[kChannels];
     PlantArguments plant{};
     uint64_t cycle = 0;
@@ -114,6 +116,7 @@ struct Board {
     Stream capture, events;
     uint64_t last_convert = 0, last_sample = 0;
     bool was_live = false;
+    uint64_t update_cycles = 0;  // longest way from a sample to a new z while live
     uint64_t dac_due = ~uint64_t{0};
     TripTimes trip{};
     bool gate_due = false, load_due = false, output_due = false;
@@ -139,6 +142,8 @@ struct Board {
         was_live = core->PORT(live);
         if (core->PORT(motor_step) && !motor_was) ++motor_steps;
         motor_was = core->PORT(motor_step);
+        if (core->PORT(approach_step) && !approach_was) ++approach_steps;
+        approach_was = core->PORT(approach_step);
         if (gate_due && !was_live && z_code() > z_before) {
             trip.gate_cycle = cycle;
             gate_due = false;
@@ -205,6 +210,7 @@ struct Board {
         }
         if (core->PORT(convert)) {
             for (int i = 0; i < kChannels; ++i) plant.dac_V[i] = dac[i].sample();
+            plant.dac_V[kChannels] = motor_steps - approach_steps;
             plant.step(plant.state, plant.parameters, plant.heights_m, plant.dac_V, plant.adc_V);
             adc[0].convert(now, plant.adc_V[0]);
             adc[1].convert(now, monitor_V + 1e-4 * (noise.next() >> 28));
@@ -224,6 +230,12 @@ struct Board {
         }
         if (core->PORT_OF(capture, valid) && core->PORT_OF(capture, ready)) capture.take(core->PORT_OF(capture, payload));
         if (core->PORT_OF(events, valid) && core->PORT_OF(events, ready)) events.take(core->PORT_OF(events, payload));
+        const uint32_t lines = core->PORT(lines);
+        if (!instruments.asleep(lines)) {
+            core->PORT(sync) = instruments.step(lines);
+            core->PORT(pulses) = instruments.count();
+            instruments.seen(lines);
+        }
         const int32_t z_before = z_code();
         clock();
         if (readback_valid) {
@@ -232,6 +244,10 @@ struct Board {
         }
         core->PORT_OF(capture, ready) = capture.ready();
         core->PORT_OF(events, ready) = events.ready();
+        if (was_live && z_code() != z_before && core->PORT(live)) {
+            const uint64_t since = cycle - last_sample;
+            if (since > update_cycles) update_cycles = since;
+        }
         watch_trip(z_before);
     }
 };
@@ -249,6 +265,8 @@ Board* board_new(const PlantArguments* plant, uint32_t adc_cycles, uint32_t dac_
     core.PORT(estop) = 1;
     core.PORT(ready) = 3;
     core.PORT(gain) = 0;
+    core.PORT(sync) = kCameraReady;
+    core.PORT(pulses) = 0;
     core.PORT(underflow) = 0;
     core.PORT(event) = 0;
     core.PORT(adc) = 0;
@@ -337,6 +355,21 @@ uint64_t board_safe_cycle(const Board* board) { return board->safe_cycle; }
 uint32_t board_live(const Board* board) { return board->core->PORT(live); }
 uint32_t board_blanked(const Board* board) { return board->core->PORT(blank); }
 int32_t board_motor_steps(const Board* board) { return board->motor_steps; }
+int32_t board_approach_steps(const Board* board) { return board->approach_steps; }
+uint64_t board_update_cycles(const Board* board) { return board->update_cycles; }
+uint64_t board_camera_frames(const Board* board) { return board->instruments.frames; }
+// Cycles; 0: none. The camera's delay and exposure, periods of pixel clock, line trigger and the two pulse sources.
+void board_set_instruments(Board* board, uint32_t delay, uint32_t exposure, uint32_t clock, uint32_t trigger, uint32_t pulses_0, uint32_t pulses_1) {
+    auto& instruments = board->instruments;
+    instruments.camera_delay_cycles = delay;
+    instruments.camera_exposure_cycles = exposure;
+    instruments.pixel_clock.period = clock;
+    instruments.line_trigger.period = trigger;
+    instruments.pulses[0].period = pulses_0;
+    instruments.pulses[1].period = pulses_1;
+    board->core->PORT(sync) = instruments.step(board->core->PORT(lines));
+    board->core->PORT(pulses) = 0;
+}
 // Code that a DAC holds.
 int32_t board_dac_code(const Board* board, uint32_t channel) { return board->dac[channel].code; }
 

@@ -1,4 +1,4 @@
-"""Surfaces to scan: generated ones, NumPy arrays and Nanonis scans."""
+"""Surfaces to scan: generated ones, arrays, images, and the files of microscopes."""
 
 from .load import load
 from .specimen import Feature, Specimen, SpecimenError

@@ -1,4 +1,4 @@
-"""Specimens from NumPy's `.npy` files: a 2-D array of heights in metres, of a size that the user gives."""
+"""Specimens from NumPy's `.npy` files: a 2-D array of heights in metres, or of any numbers whose range the user gives a height."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .specimen import Specimen, SpecimenError, check_shape, check_size, level_heights
+from .channels import Reading
+from .specimen import SpecimenError, check_shape
 
 
-def load_npy(path: Path, size_x_m: float, size_y_m: float | None = None) -> Specimen:
-    """Width and height in metres; without a height the pixels are square.
-
-    Raises `SpecimenError` for whatever is wrong with the file; nothing large is read before its header is found good.
-    """
+def read(path: Path) -> Reading:
+    """Raises `SpecimenError` for whatever is wrong with the file; nothing large is read before its header is found good."""
     name = path.name
     offset, shape, dtype = _read_header(path)
     check_shape(name, shape)
-    if size_y_m is None:
-        size_y_m = size_x_m * shape[0] / shape[1]
-    check_size(name, size_x_m, size_y_m)
     if dtype.hasobject or dtype.kind not in "fiu":
         raise SpecimenError(f"{name}: the array holds {dtype}, not real numbers; a 2-D array of floats or integers in metres is accepted")
     expected, present = offset + dtype.itemsize * shape[0] * shape[1], path.stat().st_size
@@ -32,8 +27,7 @@ def load_npy(path: Path, size_x_m: float, size_y_m: float | None = None) -> Spec
     if not np.isfinite(heights).all():
         bad = int(heights.size - np.isfinite(heights).sum())
         raise SpecimenError(f"{name}: {bad} of {heights.size} heights are NaN or infinite; each must be a finite number of metres")
-    levelled, note = level_heights(name, heights)
-    return Specimen(levelled, size_x_m, size_y_m, name, (), note)
+    return Reading(heights, None, metres=False, bare=True, note="")
 
 
 def _read_header(path: Path) -> tuple[int, tuple[int, ...], np.dtype[Any]]:

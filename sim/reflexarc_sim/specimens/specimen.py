@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .interpolate import bilinear_many
-
-SCANNER_SPAN_M = 1e-6  # x and y reach +-500 nm
 SMALLEST_SIZE_M = 0.1e-9
-Z_RANGE_M = 100e-9  # z reaches +-100 nm
-Z_MARGIN_M = 20e-9  # kept free on either side: gap, drift and room to withdraw
+LARGEST_SIZE_M = 200e-6  # what scanners reach; which one suits a specimen is decided where the microscope is put together
+LARGEST_HEIGHT_M = 8e-6  # from the median, either way: a range of +-10 um less room for gap, drift and withdrawal
+FINE_SIZE_M = 1e-6  # up to this size a fine scanner of +-500 nm suffices,
+FINE_HEIGHT_M = 80e-9  # if the surface stays within this in z (+-100 nm less that room)
 FLAT_M = 1e-12  # less than this from lowest to highest is no topography
 FEWEST_POINTS = 8  # per side
 MOST_POINTS = 16384  # per side
@@ -23,6 +22,10 @@ MOST_BYTES = 512 * 2**20  # of a file, and of the heights as float64
 
 class SpecimenError(ValueError):
     """A specimen that cannot be used. The message is one line: what was wrong, and what would be accepted."""
+
+    def __init__(self, message: str) -> None:
+        # Names of files and channels go into messages, and may hold anything.
+        super().__init__("".join(c if c.isprintable() else "?" for c in message))
 
 
 class Feature(NamedTuple):
@@ -50,7 +53,7 @@ class Specimen:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Raises `SpecimenError` where the heights are no usable 2-D array or the size is beyond the scanner."""
+        """Raises `SpecimenError` where the heights are no usable 2-D array or the size is beyond any scanner."""
         check_shape(self.name, self.heights_m.shape)
         check_size(self.name, self.size_x_m, self.size_y_m)
         if self.heights_m.dtype != np.float64 or not self.heights_m.flags.c_contiguous:
@@ -69,47 +72,57 @@ class Specimen:
 
         This is the very interpolation that the plants use: see `interpolate.bilinear`, also for what lies outside the map.
         """
+        from .interpolate import bilinear_many  # here: Numba takes long to import, and who only reads a file does without
+
         x, y = np.broadcast_arrays(np.asarray(x_m, np.float64), np.asarray(y_m, np.float64))
         flat: NDArray[np.float64] = bilinear_many(self.heights_m, x.ravel(), y.ravel(), self.size_x_m, self.size_y_m)
         return flat.reshape(x.shape)
 
 
-def check_shape(name: str, shape: tuple[int, ...]) -> None:
+def check_shape(name: str, shape: tuple[int, ...], most_bytes: int = MOST_BYTES) -> None:
     """Refuse (`SpecimenError`) what is not 2-D or has too few or too many points."""
     text = " x ".join(str(n) for n in shape) or "a single number"
     if len(shape) != 2:
         raise SpecimenError(f"{name}: the heights are {len(shape)}-D ({text}); a 2-D array (rows x columns) is needed")
     if min(shape) < FEWEST_POINTS:
         raise SpecimenError(f"{name}: {text} points are too few; at least {FEWEST_POINTS} x {FEWEST_POINTS} are needed")
-    if max(shape) > MOST_POINTS or 8 * shape[0] * shape[1] > MOST_BYTES:
+    if max(shape) > MOST_POINTS or 8 * shape[0] * shape[1] > most_bytes:
         raise SpecimenError(
-            f"{name}: {text} points are too many; at most {MOST_POINTS} per side and {MOST_BYTES // 2**20} MiB as float64 are accepted"
+            f"{name}: {text} points are too many; at most {MOST_POINTS} per side and {most_bytes // 2**20} MiB as float64 are accepted"
         )
 
 
+def length(metres: float) -> str:
+    """For messages: in nm below a micrometre, else in um."""
+    return f"{metres * 1e6:.6g} um" if abs(metres) >= 1e-6 else f"{metres * 1e9:.6g} nm"
+
+
 def check_size(name: str, size_x_m: float, size_y_m: float) -> None:
-    """Refuse (`SpecimenError`) a size that is not a number, not positive or beyond the reach of the scanner."""
+    """Refuse (`SpecimenError`) a size that is not a number, not positive or beyond the reach of any scanner."""
     for axis, size in (("x", size_x_m), ("y", size_y_m)):
-        if not math.isfinite(size) or not SMALLEST_SIZE_M <= size <= SCANNER_SPAN_M:
+        if not math.isfinite(size) or not SMALLEST_SIZE_M <= size <= LARGEST_SIZE_M:
             raise SpecimenError(
-                f"{name}: a size of {size * 1e9:.6g} nm in {axis} is not possible; "
-                f"accepted: {SMALLEST_SIZE_M * 1e9:g} to {SCANNER_SPAN_M * 1e9:g} nm (the scanner reaches +-500 nm)"
+                f"{name}: a size of {length(size)} in {axis} is not possible; accepted: {length(SMALLEST_SIZE_M)} to "
+                f"{length(LARGEST_SIZE_M)} (the largest scanner reaches +-{length(LARGEST_SIZE_M / 2)})"
             )
 
 
-def level_heights(name: str, heights_m: NDArray[np.float64], found: str = "") -> tuple[NDArray[np.float64], str]:
-    """Bring heights read from a file within reach of the z scanner.
+def level_heights(name: str, heights_m: NDArray[np.float64], found: str = "", *, span_m: float = 0.0) -> tuple[NDArray[np.float64], str]:
+    """Bring heights read from a file within reach of a z scanner.
 
-    Takes metres, shape (rows, columns), all finite. Subtracts the median and nothing else, unless the surface then does not fit the z
-    range less its margin: then the least-squares plane too. Returns the heights (float64, C-contiguous) and a note that says what was
-    subtracted. Raises `SpecimenError` for a flat surface (`found` says what else the file holds) and for one that does not fit.
+    Takes metres, shape (rows, columns), all finite, and the larger of width and height of the specimen, `span_m`. Subtracts the median and
+    nothing else, unless the least-squares plane stands in the way: where the surface reaches beyond `LARGEST_HEIGHT_M`, and where a
+    specimen of up to `FINE_SIZE_M` fits `FINE_HEIGHT_M`, and so a fine scanner, only without it. Returns the heights (float64,
+    C-contiguous) and a note that says what was subtracted. Raises `SpecimenError` for a flat surface (`found` says what else the file
+    holds) and for one that does not fit.
     """
-    limit = Z_RANGE_M - Z_MARGIN_M
     low, high = float(heights_m.min()), float(heights_m.max())
     shape = f"{heights_m.shape[0]} x {heights_m.shape[1]} points"
     # Millimetres are no surface of this machine, and squares of huge numbers would overflow below.
     if max(abs(low), abs(high)) > 1e-3:
-        raise SpecimenError(f"{name}: heights from {low:.3g} to {high:.3g} m; metres are expected, a surface within +-{limit * 1e9:g} nm")
+        raise SpecimenError(
+            f"{name}: heights from {low:.3g} to {high:.3g} m; metres are expected, a surface within +-{length(LARGEST_HEIGHT_M)}"
+        )
     if high - low < FLAT_M:
         raise SpecimenError(
             f"{name}: the topography is flat: {shape}, {(high - low) * 1e12:.3g} pm from lowest to highest{found}; "
@@ -118,22 +131,28 @@ def level_heights(name: str, heights_m: NDArray[np.float64], found: str = "") ->
     median = float(np.median(heights_m))
     levelled = np.ascontiguousarray(heights_m - median, dtype=np.float64)
     note = f"median {median:.6g} m subtracted"
-    if np.abs(levelled).max() > limit:
-        before = high - low
-        levelled = subtract_plane(levelled)
-        note += "; plane subtracted"
-        if np.ptp(levelled) < FLAT_M:
+    reach = _reach(levelled)
+    fine = span_m <= FINE_SIZE_M
+    if reach > (FINE_HEIGHT_M if fine else LARGEST_HEIGHT_M):
+        without_plane = subtract_plane(levelled)
+        if np.ptp(without_plane) < FLAT_M:
             raise SpecimenError(
-                f"{name}: the topography is a bare plane: {shape}, {before * 1e9:.3g} nm from lowest to highest, "
+                f"{name}: the topography is a bare plane: {shape}, {length(high - low)} from lowest to highest, "
                 f"under {FLAT_M * 1e12:g} pm without its tilt{found}; a surface with structure is needed"
             )
-    reach = float(np.abs(levelled).max())
-    if reach > limit:
+        # A rough small specimen needs the large scanner either way, and may then keep its tilt.
+        if reach > LARGEST_HEIGHT_M or _reach(without_plane) <= FINE_HEIGHT_M:
+            levelled, reach = without_plane, _reach(without_plane)
+            note += "; plane subtracted"
+    if reach > LARGEST_HEIGHT_M:
         raise SpecimenError(
-            f"{name}: the surface reaches {reach * 1e9:.4g} nm from its median even without its tilt; "
-            f"accepted: {limit * 1e9:g} nm (z range +-{Z_RANGE_M * 1e9:g} nm less a margin of {Z_MARGIN_M * 1e9:g} nm)"
+            f"{name}: the surface reaches {length(reach)} from its median even without its tilt; accepted: {length(LARGEST_HEIGHT_M)}"
         )
     return levelled, note
+
+
+def _reach(heights_m: NDArray[np.float64]) -> float:
+    return float(max(heights_m.max(), -heights_m.min()))
 
 
 def subtract_plane(heights_m: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,13 +13,12 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import nanonispy2.read  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
+from .channels import complete_rows
 from .specimen import MOST_BYTES, Specimen, SpecimenError, check_shape, check_size, level_heights
 
-FEWEST_ROWS = 16  # of an unfinished scan
 MARKER_BYTES = 4  # between the end of the header and the data
 _ACCEPTED = "a complete Nanonis .sxm file is needed"
 
@@ -31,8 +30,11 @@ class _Channel:
     direction: str
 
 
-def load_sxm(path: Path) -> Specimen:
-    """Raises `SpecimenError` for whatever is wrong with the file. An unfinished scan is cropped to its complete rows, if 16 remain."""
+def load_sxm(path: Path, wanted: str | None = None) -> Specimen:
+    """The topography, or the channel called `wanted`, which must be in metres.
+
+    Raises `SpecimenError` for whatever is wrong with the file. An unfinished scan is cropped to its complete rows, if 16 remain.
+    """
     name = path.name
     if path.suffix != ".sxm":
         raise SpecimenError(
@@ -43,7 +45,7 @@ def load_sxm(path: Path) -> Specimen:
     check_shape(name, (rows, columns))
     channels = _channels(name, header)
     found = f" (channels found: {', '.join(channel.name for channel in channels)})"
-    channel = _topography(name, channels, found)
+    channel = _topography(name, channels, found) if wanted is None else _named(name, channels, wanted, found)
     number_type, bytes_each = _number_type(name, header)
     one_way = [channel.name for channel in channels if channel.direction.lower() != "both"]
     if one_way:
@@ -58,9 +60,10 @@ def load_sxm(path: Path) -> Specimen:
     if downwards:
         heights = heights[::-1]
     check_size(name, size_x_m, size_y_m)
-    heights, cropped = _complete_rows(name, heights, channel.name)
+    heights, cropped = complete_rows(name, heights, f"channel {channel.name!r}")
+    size_x_m *= heights.shape[1] / columns
     size_y_m *= heights.shape[0] / rows
-    levelled, note = level_heights(name, heights, f" in channel {channel.name!r}{found}")
+    levelled, note = level_heights(name, heights, f" in channel {channel.name!r}{found}", span_m=max(size_x_m, size_y_m))
     return Specimen(levelled, size_x_m, size_y_m, name, (), f"channel {channel.name!r} forward; {cropped}{note}")
 
 
@@ -76,6 +79,8 @@ def _read_header(path: Path) -> tuple[str, int]:
         raise SpecimenError(f"{path.name}: {size // 2**20} MiB are too large; at most {MOST_BYTES // 2**20} MiB are accepted")
     if not start.lstrip().startswith(b":NANONIS_VERSION:"):
         raise SpecimenError(f"{path.name}: no Nanonis scan (it does not begin with :NANONIS_VERSION:); {_ACCEPTED}")
+    import nanonispy2.read  # type: ignore[import-untyped]
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # characters outside UTF-8 in a comment do not matter
@@ -113,11 +118,21 @@ def _channels(name: str, header: str) -> list[_Channel]:
 
 
 def _topography(name: str, channels: list[_Channel], found: str) -> _Channel:
-    """The channel "Z"; else the first in metres whose name begins with Z or Topography (capital or small)."""
-    fitting = [c for c in channels if c.name.lower().startswith(("z", "topography")) and c.unit == "m"]
+    """The channel "Z"; else the first in metres whose name begins with Z, Topography or Height (capital or small)."""
+    fitting = [c for c in channels if c.name.lower().startswith(("z", "topography", "height")) and c.unit == "m"]
     fitting.sort(key=lambda c: c.name.lower() != "z")  # stable: keeps the order of the file otherwise
     if not fitting:
-        raise SpecimenError(f"{name}: no topography{found}; a channel in m whose name begins with Z or Topography is needed")
+        raise SpecimenError(f"{name}: no topography{found}; a channel in m whose name begins with Z, Topography or Height is needed")
+    return fitting[0]
+
+
+def _named(name: str, channels: list[_Channel], wanted: str, found: str) -> _Channel:
+    fitting = [c for c in channels if c.name.lower() == wanted.strip().lower()]
+    fitting.sort(key=lambda c: c.name != wanted)
+    if not fitting:
+        raise SpecimenError(f"{name}: there is no channel {wanted[:60]!r}{found}")
+    if fitting[0].unit != "m":
+        raise SpecimenError(f"{name}: channel {wanted[:60]!r} is in {fitting[0].unit[:12]!r}, not in m{found}; a topography is needed")
     return fitting[0]
 
 
@@ -133,6 +148,8 @@ def _number_type(name: str, header: str) -> tuple[str, int]:
 
 def _read_topography(path: Path, channel: str, number_type: str) -> tuple[NDArray[np.float64], tuple[float, float], bool]:
     """Forward heights in metres in the order of the file, width and height in metres, whether scanned downwards."""
+    import nanonispy2.read
+
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -147,20 +164,3 @@ def _read_topography(path: Path, channel: str, number_type: str) -> tuple[NDArra
     if not (math.isfinite(size_x_m) and math.isfinite(size_y_m)):
         raise SpecimenError(f"{path.name}: the header has no finite SCAN_RANGE; {_ACCEPTED}")
     return heights, (size_x_m, size_y_m), downwards
-
-
-def _complete_rows(name: str, heights: NDArray[np.float64], channel: str) -> tuple[NDArray[np.float64], str]:
-    """The longest block of rows without NaN or infinity, and a note ("" when nothing was cropped)."""
-    complete = np.isfinite(heights).all(axis=1)
-    if complete.all():
-        return heights, ""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], complete.astype(np.int8), [0]))))
-    starts, ends = edges[::2], edges[1::2]
-    longest = int(np.argmax(ends - starts)) if starts.size else -1
-    start, end = (int(starts[longest]), int(ends[longest])) if starts.size else (0, 0)
-    if end - start < FEWEST_ROWS:
-        raise SpecimenError(
-            f"{name}: an unfinished scan: {end - start} complete rows of {heights.shape[0]} in channel {channel!r}; "
-            f"at least {FEWEST_ROWS} in one block are needed"
-        )
-    return heights[start:end], f"cropped to {end - start} complete rows of {heights.shape[0]}; "

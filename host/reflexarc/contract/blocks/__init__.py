@@ -1,6 +1,22 @@
 """One module a block; ``REGISTER_MAP`` gathers them."""
 
-from reflexarc.contract.blocks import capture, dose, envelope, events, feedback, gate, interlock, reaction, recorder, scan, signals, system
+from reflexarc.contract.blocks import (
+    capture,
+    dose,
+    envelope,
+    events,
+    feedback,
+    gate,
+    interlock,
+    lift,
+    reaction,
+    recorder,
+    scan,
+    signals,
+    sync,
+    system,
+    trajectory,
+)
 from reflexarc.contract.registers import RegisterMap
 
 REGISTER_MAP = RegisterMap(
@@ -17,5 +33,9 @@ REGISTER_MAP = RegisterMap(
         signals.BLOCK,
         envelope.BLOCK,
         dose.BLOCK,
+        trajectory.BLOCK,
+        sync.BLOCK,
+        lift.BLOCK,
+        feedback.BIAS_BLOCK,
     )
 )

@@ -11,7 +11,16 @@ BLOCK = Block(
     "The only driver of outputs. Live while armed; otherwise z ramps to the withdrawn rail, x and y hold, the beam is blanked, and the bias "
     "holds or follows the reaction of the trip's cause.",
     (
-        Register("bias", 0x00, Access.RW, "Bias to drive while armed.", width=20, signed=True, unit="V", quantity="bias"),
+        Register(
+            "bias",
+            0x00,
+            Access.RW,
+            "Bias to drive while armed, unless the bias controller does.",
+            width=20,
+            signed=True,
+            unit="V",
+            quantity="bias",
+        ),
         Register(
             "retract_step",
             0x04,
@@ -49,7 +58,7 @@ BLOCK = Block(
             "retreat_period",
             0x28,
             Access.RW,
-            "Sample periods for half a step of the coarse motor.",
+            "Sample periods for half a step of the coarse motor, either way.",
             width=20,
             reset=900,
             minimum=1,
@@ -58,5 +67,7 @@ BLOCK = Block(
         ),
         Register("retreat_left", 0x2C, Access.RO, "Steps of the retreat still to come.", width=16, unit="steps"),
         Register("trigger", 0x30, Access.RO, "1 while the trigger output is high.", width=1),
+        Register("approach", 0x34, Access.WO, "Steps towards the sample, done while live and withdrawn.", width=16, unit="steps"),
+        Register("approach_left", 0x38, Access.RO, "Steps of the approach still to come.", width=16, unit="steps"),
     ),
 )

@@ -23,10 +23,11 @@ class RecorderState(enum.IntEnum):
 
 # Bits of the state word of an entry
 STATE_INTERLOCK_SHIFT = 0  # InterlockState, 2 bits
-STATE_SCAN_SHIFT = 2  # ScanState, 3 bits
-STATE_HOLD_BIT = 5
-STATE_PULSE_BIT = 6
-STATE_BLANK_BIT = 7
+STATE_SCAN_SHIFT = 2  # ScanState, 4 bits
+STATE_HOLD_BIT = 6
+STATE_PULSE_BIT = 7
+STATE_BLANK_BIT = 8
+STATE_BITS = 9
 
 BLOCK = Block(
     "recorder",
@@ -42,7 +43,7 @@ BLOCK = Block(
         Register("y", 0x18, Access.RO, "y code of the entry.", width=20, signed=True, unit="m", quantity="y"),
         Register("z", 0x1C, Access.RO, "z code of the entry.", width=20, signed=True, unit="m", quantity="z"),
         Register("bias", 0x20, Access.RO, "Bias code of the entry.", width=20, signed=True, unit="V", quantity="bias"),
-        Register("flags", 0x24, Access.RO, "State word of the entry: interlock, scan, hold, pulse, blank.", width=8),
+        Register("flags", 0x24, Access.RO, "State word of the entry: interlock, scan, hold, pulse, blank.", width=STATE_BITS),
         Register("release", 0x28, Access.WO, "Any write lets a frozen recorder run again; ignored while tripped.", width=1),
         Register("ring", 0x2C, Access.RW, "Ring that is read.", width=1, values=Ring),
         Register("decimation", 0x30, Access.RW, "Samples for one entry of the long ring.", width=20, reset=1000, minimum=1, unit="samples"),

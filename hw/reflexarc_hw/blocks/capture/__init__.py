@@ -1,3 +1,3 @@
-from reflexarc_hw.blocks.capture.capture import PIXEL, Capture
+from reflexarc_hw.blocks.capture.capture import COUNTERS, Capture
 
-__all__ = ["PIXEL", "Capture"]
+__all__ = ["COUNTERS", "Capture"]

@@ -1,42 +1,47 @@
 """Per-pixel sums and their packets."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.blocks import capture
-from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, TRAILER_LAYOUT
+from reflexarc.contract.blocks.signals import CURRENT, MONITOR
+from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, SUM_WORDS, TRAILER_LAYOUT, Channel
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
-from reflexarc_hw.lib.formats import MARKER, POSITION, SAMPLE, TIME
+from reflexarc_hw.lib.formats import MARKER, POSITION, SAMPLES, TIME
 from reflexarc_hw.lib.packet import WORD, PacketBuffer, pack_words
 
 SAMPLES_BITS = 24  # a pixel has at most 2**24 - 1 samples
 SUM = signed(POSITION.width + SAMPLES_BITS)  # holds the sum of that many positions, and so of that many samples
-
-# A finished pixel, for the event source.
-PIXEL = data.StructLayout({"valid": 1, "z_sum": SUM, "current_sum": SUM, "x": POSITION, "y": POSITION})
+COUNTERS = 2
+COUNT_BITS = 16  # pulses in a sample period
 
 BUFFER_WORDS = 2048
+RECORD_WORDS_MAX = PIXEL_LAYOUT.words + SUM_WORDS * len(Channel)
 # What must be free for a pixel: its own words, the trailer, and 5 for the room's delay
-RESERVE_WORDS = PIXEL_LAYOUT.words + TRAILER_LAYOUT.words + 5
+RESERVE_WORDS = RECORD_WORDS_MAX + TRAILER_LAYOUT.words + 5
 
 
 class Capture(wiring.Component):
-    """Sums z and the current over each pixel's samples and sends one packet a line and direction.
+    """Sums the chosen channels over each pixel's samples and sends one packet a line and direction.
 
-    A pixel for which the buffer has no room is dropped whole and counted, in its packet's trailer and in ``pixels_lost``; a line for whose
-    header there is no room is dropped whole and shows as a gap in the packets' sequence numbers too.
+    A pixel for which the buffer has no room, or that is over before the last one is written, is dropped whole and counted, in its packet's
+    trailer and in ``pixels_lost``; a line for whose header there is no room, or that begins before the last packet is written, is dropped
+    whole and shows as a gap in the packets' sequence numbers too.
+
+    ``pulses`` are counted from one sample to the next; a sample's count is that of the period before, in which its conversion was asked for.
     """
 
     bus: In(BankSignature())
-    sample: In(SAMPLE)
+    samples: In(SAMPLES)
+    pulses: In(COUNTERS)  # asynchronous; rising edges, at least 2 cycles high and low
     marker: In(MARKER)
     aborted: In(1)
     z: In(POSITION)  # Q20.12, DAC LSB
     time: In(TIME)
     pixels: In(16)
     pixel_samples: In(24)
-    pixel: Out(PIXEL)
     stream: Out(stream.Signature(WORD))
 
     def elaborate(self, platform):
@@ -44,69 +49,122 @@ class Capture(wiring.Component):
         bank = attach_bank(m, self, capture.BLOCK)
         m.submodules.buffer = buffer = PacketBuffer(BUFFER_WORDS)
         wiring.connect(m, wiring.flipped(self.stream), buffer.stream)
+        current, monitor = self.samples[CURRENT], self.samples[MONITOR]
 
-        # Sums: all samples of a pixel, none twice
+        # Pulses since the last sample, and those of the period before it.
+        level, before = Signal(COUNTERS), Signal(COUNTERS)
+        m.submodules.pulses = FFSynchronizer(self.pulses, level)
+        m.d.sync += before.eq(level)
+        counts, totals = [], [bank.count_0, bank.count_1]
+        for index in range(COUNTERS):
+            rise = Signal(name=f"rise_{index}")
+            running, counted_pulses = Signal(COUNT_BITS, name=f"running_{index}"), Signal(COUNT_BITS, name=f"counted_{index}")
+            m.d.comb += rise.eq(level[index] & ~before[index])
+            with m.If(rise):
+                m.d.sync += totals[index].eq(totals[index] + 1)
+            with m.If(current.valid):
+                m.d.sync += [running.eq(rise), counted_pulses.eq(running)]
+            with m.Elif(rise & ~running.all()):
+                m.d.sync += running.eq(running + 1)
+            counts.append(counted_pulses)
+
+        # Sums: all samples of a pixel, none twice.
+        latest = Signal.like(monitor.code)  # the converters finish together; one that is late has its last code
+        with m.If(monitor.valid):
+            m.d.sync += latest.eq(monitor.code)
+        values = {
+            Channel.Z: self.z,
+            Channel.CURRENT: current.code,
+            Channel.MONITOR: Mux(monitor.valid, monitor.code, latest),
+            Channel.COUNTER_0: counts[0],
+            Channel.COUNTER_1: counts[1],
+        }
         counted = Signal()
-        z_sum, current_sum = Signal(SUM), Signal(SUM)
-        m.d.comb += counted.eq(self.sample.valid & self.marker.active)
-        z_next = Mux(self.marker.first, 0, z_sum) + self.z
-        current_next = Mux(self.marker.first, 0, current_sum) + self.sample.code
-        index = Signal(16)
-        m.d.sync += self.pixel.valid.eq(0)
+        m.d.comb += counted.eq(current.valid & self.marker.active)
+        sums = {channel: Signal(SUM, name=f"sum_{channel.name.lower()}") for channel in Channel}
+        done = {channel: Signal(SUM, name=f"done_{channel.name.lower()}") for channel in Channel}
+        number, number_done = Signal(SAMPLES_BITS), Signal(SAMPLES_BITS)
+        index, index_done = Signal(16), Signal(16)
         with m.If(counted):
-            m.d.sync += [z_sum.eq(z_next), current_sum.eq(current_next)]
-            with m.If(self.marker.last):
-                m.d.sync += [
-                    self.pixel.valid.eq(1),
-                    self.pixel.z_sum.eq(z_next),
-                    self.pixel.current_sum.eq(current_next),
-                    self.pixel.x.eq(self.marker.x),
-                    self.pixel.y.eq(self.marker.y),
-                    index.eq(self.marker.index),
-                ]
+            m.d.sync += [sums[channel].eq(Mux(self.marker.first, 0, sums[channel]) + value) for channel, value in values.items()]
+            m.d.sync += [number.eq(Mux(self.marker.first, 0, number) + 1), index.eq(self.marker.index)]
 
-        # What is still to be written. A sample asks for at most a header, a pixel and a trailer, 13 words, and the next is 16 cycles away.
+        # A packet is under way from its line's first sample until its CRC is written. A line that begins meanwhile is left out.
+        idle = Signal()  # the last packet is written, or will be by the time a new header is
+        leaving_out, left_out = Signal(), Signal()
+        begins, counts = Signal(), Signal()
+        chosen = Signal(len(Channel))  # of this packet
+        sequence = Signal(32)
+        direction, second, line, time = Signal(), Signal(), Signal(16), Signal(TIME)
+        m.d.comb += [
+            begins.eq(counted & self.marker.line_first),
+            leaving_out.eq(Mux(self.marker.line_first, ~idle, left_out)),
+            counts.eq(counted & ~leaving_out),
+        ]
+        with m.If(begins):
+            m.d.sync += left_out.eq(~idle)
+            with m.If(idle):
+                m.d.sync += [
+                    direction.eq(self.marker.direction), second.eq(self.marker.second), line.eq(self.marker.line), time.eq(self.time),
+                    chosen.eq(bank.channels),
+                ]  # fmt: skip
+
+        # What is still to be written: a sample asks for at most a header, a pixel and a trailer; pixel and trailer come a cycle later.
         header_due, pixel_due, trailer_due = Signal(), Signal(), Signal()
         open_, dropped, aborted = Signal(), Signal(), Signal()
-        sequence = Signal(32)
-        direction, line, time = Signal(), Signal(16), Signal(TIME)
+        ended, ended_left_out, ending, trailing = Signal(), Signal(), Signal(), Signal()
         sent, lost = Signal(16), Signal(15)
         pixels_sent, pixels_lost = Signal(32), Signal(32)
-        with m.If(counted & self.marker.line_first):
-            m.d.sync += [header_due.eq(1), open_.eq(1), direction.eq(self.marker.direction), line.eq(self.marker.line), time.eq(self.time)]
-        with m.If(counted & self.marker.last):
-            m.d.sync += pixel_due.eq(1)
-        with m.If(counted & self.marker.line_last):
-            m.d.sync += [trailer_due.eq(1), open_.eq(0), aborted.eq(0)]
-        with m.Elif(self.aborted & (open_ | (counted & self.marker.line_first))):
-            m.d.sync += [trailer_due.eq(1), open_.eq(0), aborted.eq(1)]
+        m.d.sync += [
+            ended.eq(counts & self.marker.last),
+            ended_left_out.eq(counted & leaving_out & self.marker.last),
+            ending.eq(counts & self.marker.line_last),
+            trailing.eq(0),
+        ]
+        with m.If(begins & idle):
+            m.d.sync += [header_due.eq(1), open_.eq(1)]
+        overtaken = ended & pixel_due
+        with m.If(ended & ~pixel_due):
+            m.d.sync += [done[channel].eq(sums[channel]) for channel in Channel]
+            m.d.sync += [number_done.eq(number), index_done.eq(index), pixel_due.eq(1)]
+        with m.If(counts & self.marker.line_last):
+            m.d.sync += [open_.eq(0), aborted.eq(0)]
+        with m.Elif((self.aborted & (open_ | (begins & idle))) | (begins & open_)):
+            # A line that begins before the last one has ended ends that one.
+            m.d.sync += [trailing.eq(1), open_.eq(0), aborted.eq(1)]
+        with m.If(ending | trailing):
+            m.d.sync += trailer_due.eq(1)
 
         header = pack_words(
             HEADER_LAYOUT,
             {
-                "magic": PACKET_MAGIC, "direction": direction, "sequence": sequence, "line": line, "pixels": self.pixels,
-                "pixel_samples": self.pixel_samples, "time": time,
+                "magic": PACKET_MAGIC, "direction": direction, "second": second, "channels": chosen, "sequence": sequence, "line": line,
+                "pixels": self.pixels, "pixel_samples": self.pixel_samples, "time": time,
             },
         )  # fmt: skip
-        record = pack_words(PIXEL_LAYOUT, {"index": index, "z_sum": self.pixel.z_sum, "current_sum": self.pixel.current_sum})
+        first_words = pack_words(PIXEL_LAYOUT, {"index": index_done, "samples": number_done})
         trailer = pack_words(TRAILER_LAYOUT, {"sent": sent, "lost": lost, "aborted": aborted})[:-1]
         word = Signal(range(8))
+        left = Signal(len(Channel))  # channels of this record that are still to be written, one-hot from the lowest
+        lowest = Signal(len(Channel))
+        m.d.comb += lowest.eq(left & (~left + 1)[: len(Channel)])
+        roomy, cramped = Signal(), Signal()
+        m.d.sync += [roomy.eq(buffer.room >= HEADER_LAYOUT.words + RESERVE_WORDS), cramped.eq(buffer.room < RESERVE_WORDS)]
 
-        def write(words: list[Value], due: Signal, then: str) -> None:
-            """One word a cycle; with the last, ``due`` falls."""
+        def write(words: list, then: str) -> None:
+            """One word a cycle, then the next state."""
             m.d.comb += buffer.write.eq(1)
             with m.Switch(word):
-                for number, value in enumerate(words):
-                    with m.Case(number):
+                for place, value in enumerate(words):
+                    with m.Case(place):
                         m.d.comb += buffer.data.eq(value)
             m.d.sync += word.eq(word + 1)
             with m.If(word == len(words) - 1):
-                m.d.sync += [word.eq(0), due.eq(0)]
+                m.d.sync += word.eq(0)
                 m.next = then
 
-        roomy, cramped = Signal(), Signal()
-        m.d.sync += [roomy.eq(buffer.room >= HEADER_LAYOUT.words + RESERVE_WORDS), cramped.eq(buffer.room < RESERVE_WORDS)]
-        with m.FSM():
+        drop = Signal()
+        with m.FSM() as fsm:
             with m.State("CHOOSE"):
                 with m.If(header_due):
                     m.d.sync += [sent.eq(0), lost.eq(0), dropped.eq(~roomy)]
@@ -116,9 +174,10 @@ class Capture(wiring.Component):
                         m.d.sync += [header_due.eq(0), sequence.eq(sequence + 1)]
                 with m.Elif(pixel_due):
                     with m.If(dropped | cramped):
-                        m.d.sync += [pixel_due.eq(0), lost.eq(lost + 1), pixels_lost.eq(pixels_lost + 1)]
+                        m.d.comb += drop.eq(1)
+                        m.d.sync += pixel_due.eq(0)
                     with m.Else():
-                        m.d.sync += [sent.eq(sent + 1), pixels_sent.eq(pixels_sent + 1)]
+                        m.d.sync += [sent.eq(sent + 1), pixels_sent.eq(pixels_sent + 1), left.eq(chosen)]
                         m.next = "PIXEL"
                 with m.Elif(trailer_due):
                     with m.If(dropped):
@@ -126,19 +185,42 @@ class Capture(wiring.Component):
                     with m.Else():
                         m.next = "TRAILER"
             with m.State("HEADER"):
-                write(header, header_due, "CHOOSE")
+                write(header, "CHOOSE")
                 with m.If(word == len(header) - 1):
-                    m.d.sync += sequence.eq(sequence + 1)
+                    m.d.sync += [header_due.eq(0), sequence.eq(sequence + 1)]
             with m.State("PIXEL"):
-                write(record, pixel_due, "CHOOSE")
+                write(first_words, "SUMS")
+            with m.State("SUMS"):
+                m.d.comb += buffer.write.eq(1)
+                for bit, channel in enumerate(Channel):
+                    with m.If(lowest[bit]):
+                        m.d.comb += buffer.data.eq(Mux(word[0], done[channel] >> 32, done[channel]))
+                m.d.sync += word[0].eq(~word[0])
+                with m.If(word[0]):
+                    m.d.sync += left.eq(left & ~lowest)
+                    with m.If(left == lowest):
+                        m.d.sync += pixel_due.eq(0)
+                        # Header, a pixel of two channels and trailer take 16 cycles: the way past CHOOSE is one too many.
+                        m.next = "CHOOSE"
+                        with m.If(trailer_due):
+                            m.next = "TRAILER"
             with m.State("TRAILER"):
-                write(trailer, trailer_due, "CRC")
+                write(trailer, "CRC")
             with m.State("CRC"):
                 m.d.comb += buffer.write_crc.eq(1)
+                m.d.sync += trailer_due.eq(0)
                 m.next = "CHOOSE"
+        due = open_ | header_due | pixel_due | trailer_due | ended | ending | trailing
+        m.d.comb += idle.eq(fsm.ongoing("CRC") | (fsm.ongoing("CHOOSE") & ~due))
+        with m.If(drop | overtaken):
+            m.d.sync += lost.eq(lost + drop + overtaken)
+        with m.If(drop | overtaken | ended_left_out):
+            m.d.sync += pixels_lost.eq(pixels_lost + (drop + overtaken + ended_left_out))
+        with m.If(begins & ~idle):
+            m.d.sync += sequence.eq(sequence + 1)
 
-        latest = Signal.like(bank.sample)
-        with m.If(self.sample.valid):
-            m.d.sync += latest.eq(self.sample.code)
-        m.d.comb += [bank.pixels_sent.eq(pixels_sent), bank.pixels_lost.eq(pixels_lost), bank.sample.eq(latest)]
+        sample = Signal.like(bank.sample)
+        with m.If(current.valid):
+            m.d.sync += sample.eq(current.code)
+        m.d.comb += [bank.pixels_sent.eq(pixels_sent), bank.pixels_lost.eq(pixels_lost), bank.sample.eq(sample), bank.monitor.eq(latest)]
         return m

@@ -1,22 +1,35 @@
-"""Distance feedback: linearizer, PI with anti-windup and limits, hold."""
+"""A PI controller from a sample to an output: linearizer, anti-windup and limits, hold, offset, excitation."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from reflexarc.contract.blocks import feedback
-from reflexarc.contract.blocks.feedback import ERROR_FRACTION_BITS, KI_FRACTION_BITS, KP_FRACTION_BITS, TABLE_BITS, FeedbackMode, Linearizer
+from reflexarc.contract.blocks.feedback import (
+    ERROR_FRACTION_BITS,
+    KI_FRACTION_BITS,
+    KP_FRACTION_BITS,
+    SETPOINT_FRACTION_BITS,
+    SLOPE_BITS,
+    TABLE_BITS,
+    FeedbackMode,
+    Linearizer,
+)
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
-from reflexarc_hw.blocks.feedback.table import FRACTION_BITS, REST_BITS, SLOPE_BITS, VALUE_BITS, log2_table
+from reflexarc.contract.registers import Block
+from reflexarc_hw.blocks.feedback.table import FRACTION_BITS, REST_BITS, VALUE_BITS, log2_table
+from reflexarc_hw.lib.approach import approach
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
-from reflexarc_hw.lib.formats import POSITION, SAMPLE
+from reflexarc_hw.lib.formats import CODE, POSITION, SAMPLES
 from reflexarc_hw.lib.memory import Ram
 
 ERROR = signed(6 + ERROR_FRACTION_BITS)  # Q6.12
 INTEGRAL_FRACTION_BITS = ERROR_FRACTION_BITS + KI_FRACTION_BITS
-INTEGRAL = signed(22 + INTEGRAL_FRACTION_BITS)  # Q22.24, DAC LSB; two bits of headroom over z
+INTEGRAL = signed(22 + INTEGRAL_FRACTION_BITS)  # Q22.24, DAC LSB; two bits of headroom over the output
+WIDE = signed(INTEGRAL.width + 2)  # Q24.24: sums of an integral and others before they are limited
 PROPORTIONAL_FRACTION_BITS = ERROR_FRACTION_BITS + KP_FRACTION_BITS
-Z_CYCLES = 12  # from sample to z; the gate adds 2
+TABLE_REST_BITS = CODE.width - TABLE_BITS
+TABLE_VALUE_BITS = 32 - SLOPE_BITS
+OUTPUT_CYCLES = 12  # from sample to output; the gate adds 2 for z
 
 
 def _widen(value: Value, fraction_bits: int) -> Value:
@@ -24,49 +37,91 @@ def _widen(value: Value, fraction_bits: int) -> Value:
     return Cat(Const(0, fraction_bits), value).as_signed()
 
 
+def _step_to(value: Value, most: Value) -> Value:
+    """``value``, but at most ``most`` (signed, not negative) and at least its opposite."""
+    return Mux(value > most, most, Mux(value < -most, -most, value))
+
+
 class Feedback(wiring.Component):
-    """Sample to z in ``Z_CYCLES`` cycles, a new sample each 12 cycles or later.
+    """Sample to output in ``OUTPUT_CYCLES`` cycles, a new sample each 12 cycles or later.
 
-    The error is ``linearize(|code|) - setpoint`` with the magnitude taken as one's complement (-1 counts as 0, so that the most negative
-    code has a magnitude). Per sample: ``step = clamp(ki * error, slew)``, ``z = clamp(integral + step + kp * error)``,
-    ``integral = clamp(integral + step)``, both to [z_min, z_max]. The clamp of the integral is the anti-windup.
+    The error is ``linearize(code) - setpoint``. Per sample: ``step = clamp(ki * error, slew)``,
+    ``output = clamp(integral + step + kp * error + feed)``, ``integral = clamp(integral + step)``; the output to [low, high], the integral to
+    what leaves room for ``feed``: this clamp is the anti-windup. ``feed`` is ``offset`` and the excitation.
 
-    While not ``live`` the integral follows ``gate_z``, so that the controller goes on from where the gate put the tip; and ON must be
-    written again after ``live`` rises: arming alone never starts motion. ``hold`` freezes z and the integral.
+    Held, the output is ``base + feed + displacement``. ``base`` is where the controller stopped, ``displacement`` goes to ``hold_height`` by
+    ``hold_step`` while nothing but the mode holds. ``low`` and ``high`` bound it, but alone they never move it. With ``taken`` the output is
+    ``taken_output``. With each sample that does not count, the integral becomes what it would have to be for the output that stands, so that
+    the controller goes on from there without a bump. ``hold`` freezes all but ``feed``.
+
+    While not ``live``, or OFF, output, base and integral follow ``driven``, so that the controller goes on from what the gate drives; and ON,
+    ``hold_height`` and ``excitation_samples`` must be written again after ``live`` rises: arming alone never starts motion.
     """
 
-    bus: In(BankSignature())
-    sample: In(SAMPLE)
-    live: In(1)
-    hold: In(1)
-    gate_z: In(POSITION)
-    z: Out(POSITION, init=((1 << 19) - 1) << POSITION_FRACTION_BITS)  # Q20.12, DAC LSB; the gate's safe value
-    engaged: Out(1)
-    error: Out(ERROR)  # Q6.12, log2 of the current
-    error_valid: Out(1)  # a new error, of a sample that moves z
+    def __init__(self, block: Block, rest: int):
+        """``rest``: the code that stands after reset, the gate's safe one."""
+        self._block = block
+        self._rest = rest
+        super().__init__(
+            {
+                "bus": In(BankSignature()),
+                "samples": In(SAMPLES),
+                "live": In(1),
+                "hold": In(1),
+                "offset": In(POSITION),  # Q20.12, DAC LSB, as are all below
+                "taken": In(1),
+                "taken_output": In(POSITION),
+                "driven": In(POSITION),
+                "output": Out(POSITION, init=rest << POSITION_FRACTION_BITS),
+                "used": Out(1),  # the output is to be driven: the mode is not OFF
+                "engaged": Out(1),
+                "error": Out(ERROR),  # Q6.12
+                "error_valid": Out(1),  # a new error, of a sample that moves the output
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        bank = attach_bank(m, self, feedback.BLOCK)
-        on = Signal()
+        bank = attach_bank(m, self, self._block)
+        on, off = Signal(), Signal(init=self._block["mode"].reset == FeedbackMode.OFF)
         with m.If(~self.live):
             m.d.sync += on.eq(0)
         with m.Elif(bank.mode_strobe):
             m.d.sync += on.eq(bank.mode == FeedbackMode.ON)
-        m.d.comb += self.engaged.eq(on & self.live & ~self.hold)
+        m.d.sync += off.eq(bank.mode == FeedbackMode.OFF)
+        # Neither does a displacement or an excitation that was written before: they count once they are written again.
+        height, excitation_samples = Signal(POSITION), Signal(24)
+        with m.If(~self.live):
+            m.d.sync += [height.eq(0), excitation_samples.eq(0)]
+        with m.Else():
+            with m.If(bank.hold_height_strobe):
+                m.d.sync += height.eq(bank.hold_height)
+            with m.If(bank.excitation_samples_strobe):
+                m.d.sync += excitation_samples.eq(bank.excitation_samples)
+        follows = Signal()  # the output follows what is driven
+        m.d.comb += [
+            follows.eq(~self.live | off),
+            self.used.eq(~off),
+            self.engaged.eq(on & self.live & ~self.hold & ~self.taken),
+        ]
+        # Base and integral are a few cycles behind what was followed: a sample whose sums would be made of older ones changes nothing.
+        followed = Signal(3)
+        m.d.sync += followed.eq(Cat(follows, followed))
 
-        valid = [self.sample.valid]
-        for stage in range(1, 12):
+        sample = Signal.like(self.samples[0])
+        m.d.comb += sample.eq(Mux(bank.channel, self.samples[1], self.samples[0]))
+        valid = [sample.valid]
+        for stage in range(1, 14):
             late = Signal(name=f"valid_{stage}")
             m.d.sync += late.eq(valid[-1])
             valid.append(late)
 
         # Each stage moves only when a sample reaches it.
         # 1: magnitude
-        code = self.sample.code
+        code = Signal(CODE)
         magnitude = Signal(19)
         with m.If(valid[0]):
-            m.d.sync += magnitude.eq(Mux(code[-1], ~code, code))
+            m.d.sync += [code.eq(sample.code), magnitude.eq(Mux(sample.code[-1], ~sample.code, sample.code))]
         # 2: number of leading zeros
         magnitude_2 = Signal(19)
         zeros = Signal(range(20))
@@ -75,80 +130,173 @@ class Feedback(wiring.Component):
             for bit in range(19):
                 with m.If(magnitude[bit]):
                     m.d.sync += zeros.eq(18 - bit)
-        # 3: normalise to 1.f; a magnitude of 0 counts as 1 (log2 = 0). What the later stages need stands until the next sample.
+        # 3: normalise to 1.f; a magnitude of 0 counts as 1 (log2 = 0). What the later stages need stands until the next sample. The upper half
+        # of the table is the user's, over the code from its lowest.
         fraction = Signal(FRACTION_BITS)
         exponent = Signal(5)
         linear_magnitude = Signal(19)
+        address, rest = Signal(TABLE_BITS + 1), Signal(TABLE_REST_BITS)
+        assert TABLE_REST_BITS > REST_BITS
+        m.d.comb += fraction.eq(magnitude_2 << zeros)
         with m.If(valid[2]):
-            m.d.sync += [
-                fraction.eq((magnitude_2 << zeros)[:FRACTION_BITS]),
-                exponent.eq(Mux(zeros == 19, 0, 18 - zeros)),
-                linear_magnitude.eq(magnitude_2),
-            ]
+            m.d.sync += [exponent.eq(Mux(zeros == 19, 0, 18 - zeros)), linear_magnitude.eq(magnitude_2)]
+            with m.If(bank.linearizer == Linearizer.TABLE):
+                m.d.sync += [address.eq(Cat(code[TABLE_REST_BITS:] ^ (1 << (TABLE_BITS - 1)), 1)), rest.eq(code)]
+            with m.Else():
+                m.d.sync += [address.eq(fraction[REST_BITS:]), rest.eq(Cat(Const(0, TABLE_REST_BITS - REST_BITS), fraction[:REST_BITS]))]
         # 4, 5: table
-        m.submodules.table = table = Ram(
-            VALUE_BITS + SLOPE_BITS, 1 << TABLE_BITS, init=[value | slope << VALUE_BITS for value, slope in log2_table()]
-        )
-        m.d.comb += table.read_address.eq(fraction[REST_BITS:])
+        entries = [value | slope << TABLE_VALUE_BITS for value, slope in log2_table()]
+        m.submodules.table = table = Ram(32, 2 << TABLE_BITS, init=entries)
+        # A written entry waits while a sample reads: what a RAM gives of a word that is being written is not defined.
+        entry, entry_due = Signal(32), Signal()
+        with m.If(bank.table_entry_strobe):
+            m.d.sync += [entry.eq(bank.table_entry), entry_due.eq(1)]
+        with m.Elif(~valid[3]):
+            m.d.sync += entry_due.eq(0)
+        m.d.comb += [
+            table.read_address.eq(address),
+            table.write_enable.eq(entry_due & ~valid[3]),
+            table.write_address.eq(Cat(bank.table_index, 1)),
+            table.write_data.eq(entry),
+        ]
         # 6: interpolation product
-        product = Signal(SLOPE_BITS + REST_BITS)
-        value = Signal(VALUE_BITS)
+        product = Signal(signed(SLOPE_BITS + TABLE_REST_BITS + 1))
+        value = Signal(signed(TABLE_VALUE_BITS))
         with m.If(valid[5]):
-            m.d.sync += [product.eq(table.read_data[VALUE_BITS:] * fraction[:REST_BITS]), value.eq(table.read_data[:VALUE_BITS])]
+            m.d.sync += [
+                product.eq(table.read_data[TABLE_VALUE_BITS:].as_signed() * Cat(rest, Const(0, 1)).as_signed()),
+                value.eq(table.read_data[:TABLE_VALUE_BITS]),
+            ]
         # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits.
         error = Signal(ERROR)
         drop = VALUE_BITS - ERROR_FRACTION_BITS
+        between = Signal(signed(TABLE_VALUE_BITS + 1))
+        m.d.comb += between.eq(value + (product >> TABLE_REST_BITS))
         # log2 of 2 - 2**-18 rounds to less than 1.0, so the mantissa's part never carries into the exponent.
-        log = Cat((value + (product >> REST_BITS))[drop:VALUE_BITS], exponent)  # Q5.12
+        log = Cat(between[drop:VALUE_BITS], exponent)  # Q5.12
         linear = (linear_magnitude >> (14 - ERROR_FRACTION_BITS))[: 5 + ERROR_FRACTION_BITS]  # magnitude / 2**14 in Q5.12
+        setpoint = Signal(signed(6 + SETPOINT_FRACTION_BITS))  # Q6.24
+        due = setpoint[SETPOINT_FRACTION_BITS - ERROR_FRACTION_BITS :].as_signed()
+        reading = Signal(signed(ERROR.width + 1))
+        with m.Switch(bank.linearizer):
+            with m.Case(Linearizer.LOG):
+                m.d.comb += reading.eq(log)
+            with m.Case(Linearizer.LINEAR):
+                m.d.comb += reading.eq(linear)
+            with m.Default():
+                m.d.comb += reading.eq(between)
+        # Whether it is beyond what an error can be is found beside the difference and not behind it.
+        most_error = (1 << (ERROR.width - 1)) - 1
+        highest, lowest = Signal(signed(ERROR.width + 1)), Signal(signed(ERROR.width + 1))
+        m.d.sync += [highest.eq(due + most_error), lowest.eq(due - most_error)]
         with m.If(valid[6]):
-            with m.If(bank.linearizer == Linearizer.LOG):
-                m.d.sync += error.eq(log - bank.setpoint)
-            with m.Else():
-                m.d.sync += error.eq(linear - bank.setpoint)
+            m.d.sync += error.eq(reading - due)
+            with m.If((highest - reading)[-1]):
+                m.d.sync += error.eq(most_error)
+            with m.If((reading - lowest)[-1]):
+                m.d.sync += error.eq(-most_error)
+        # The setpoint on its way to its register, for the next sample.
+        wanted = _widen(bank.setpoint, SETPOINT_FRACTION_BITS - ERROR_FRACTION_BITS)
+        nearer = approach(m, "setpoint", valid[7], valid[8], setpoint, wanted, bank.setpoint_step)
+        with m.If(valid[9]):
+            m.d.sync += setpoint.eq(nearer)
         # 8: products
         integral_product = Signal(signed(ERROR.width + 18))  # Q.24
         proportional_product = Signal(signed(ERROR.width + 18))  # Q.20
         with m.If(valid[7]):
             m.d.sync += [integral_product.eq(error * bank.ki.as_signed()), proportional_product.eq(error * bank.kp.as_signed())]
-        # 9: slew limit
+        # Excitation: a square wave, counted in the very samples that have it; it begins with its positive half.
+        excited = Signal(24)
+        exciting, negative = Signal(), Signal()
+        feed = Signal(signed(POSITION.width + 1))  # Q21.12
+        amplitude = Cat(bank.excitation, Const(0, 1)).as_signed()
+        wave = Signal(signed(len(amplitude) + 1))
+        m.d.sync += [
+            exciting.eq(excitation_samples != 0),
+            wave.eq(Mux(excitation_samples == 0, 0, Mux(negative, -amplitude, amplitude))),
+        ]
+        with m.If(valid[7]):
+            m.d.sync += feed.eq(self.offset + wave)
+        with m.If(~exciting):
+            m.d.sync += [excited.eq(0), negative.eq(0)]
+        with m.Elif(valid[7]):
+            m.d.sync += excited.eq(excited + 1)
+            with m.If(excited + 1 >= excitation_samples):
+                m.d.sync += [excited.eq(0), negative.eq(~negative)]
+        # 9: slew limit; what is added to the integral; the integral's limits, which leave room for the feed
         step = Signal(signed(ERROR.width + 18))  # Q.24
+        beside = Signal(WIDE)
+        low, high = Signal(INTEGRAL), Signal(INTEGRAL)  # registered: the limits are quasi-static
+        least, most = Signal(WIDE), Signal(WIDE)
         slew = Cat(Const(0, INTEGRAL_FRACTION_BITS - 12), bank.slew, Const(0, 1)).as_signed()
+        feed_wide = _widen(feed, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
+        m.d.sync += [low.eq(_widen(bank.low, INTEGRAL_FRACTION_BITS)), high.eq(_widen(bank.high, INTEGRAL_FRACTION_BITS))]
         with m.If(valid[8]):
-            m.d.sync += step.eq(Mux(integral_product > slew, slew, Mux(integral_product < -slew, -slew, integral_product)))
-        # 10: sum, unclamped
-        integral = Signal(INTEGRAL, init=_integral_init())
-        total = Signal(INTEGRAL)
+            m.d.sync += [
+                step.eq(_step_to(integral_product, slew)),
+                beside.eq(_widen(proportional_product, INTEGRAL_FRACTION_BITS - PROPORTIONAL_FRACTION_BITS) + feed_wide),
+            ]
+        with m.If(valid[8] | follows):
+            m.d.sync += [least.eq(low - feed_wide), most.eq(high - feed_wide)]
+        # 10: sum, unclamped; the displacement
+        integral = Signal(INTEGRAL, init=self._rest << INTEGRAL_FRACTION_BITS)
+        total = Signal(WIDE)
+        base = Signal(WIDE, init=self._rest << INTEGRAL_FRACTION_BITS)  # Q24.24
+        displacement = Signal(POSITION)  # Q20.12
+        displaced = approach(m, "displacement", valid[7], valid[8], displacement, height, bank.hold_step)
+        moved = Signal()  # the base moves, and a displacement begins anew from there
+        with m.If(moved):
+            m.d.sync += displacement.eq(0)
+        with m.Elif(valid[9] & ~(self.engaged | self.hold | self.taken | follows | followed[:2].any())):
+            m.d.sync += displacement.eq(displaced)
         with m.If(valid[9]):
             m.d.sync += total.eq(integral + step)
-        # 11: clamp of the integral, sum with the proportional part
-        low, high = Signal(INTEGRAL), Signal(INTEGRAL)  # registered: the limits are quasi-static
-        m.d.sync += [low.eq(_widen(bank.z_min, INTEGRAL_FRACTION_BITS)), high.eq(_widen(bank.z_max, INTEGRAL_FRACTION_BITS))]
-        raw = Signal(signed(INTEGRAL.width + 1))
+        # 11: sum with what stands beside it, or what is held. Limits never move what is held: they are no narrower than where it stopped.
+        raw = Signal(WIDE)
+        counts, held = Signal(), Signal()
+        stood = Signal(POSITION, init=self._rest << POSITION_FRACTION_BITS)
+        stood_wide = _widen(stood, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
+        bottom, top = Signal(INTEGRAL), Signal(INTEGRAL)
         with m.If(valid[10]):
-            m.d.sync += raw.eq(total + _widen(proportional_product, INTEGRAL_FRACTION_BITS - PROPORTIONAL_FRACTION_BITS))
-        with m.If(~self.live):
-            m.d.sync += integral.eq(_widen(self.gate_z, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS))
-        with m.Elif(valid[10] & self.engaged):
-            m.d.sync += integral.eq(Mux(total > high, high, Mux(total < low, low, total)))
-        # 12: z
-        with m.If(~self.live):
-            m.d.sync += self.z.eq(self.gate_z)
-        with m.Elif(valid[11] & self.engaged):
-            above, below = raw > high, raw < low
-            m.d.sync += [
-                self.z.eq(Mux(above, high, Mux(below, low, raw)) >> (INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)),
-                bank.saturated.eq(above | below),
-            ]
+            lately = follows | followed.any()
+            m.d.sync += [counts.eq(self.engaged & ~lately), held.eq(~self.engaged & ~lately), bottom.eq(low), top.eq(high)]
+            with m.If(self.engaged):
+                m.d.sync += raw.eq(total + beside)
+            with m.Else():
+                m.d.sync += raw.eq(base + feed_wide + _widen(displacement, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS))
+                with m.If(stood_wide < low):
+                    m.d.sync += bottom.eq(stood_wide)
+                with m.If(stood_wide > high):
+                    m.d.sync += top.eq(stood_wide)
+        # 12: output; a hold that came after the sum freezes what stands
+        with m.If(follows):
+            m.d.sync += self.output.eq(self.driven)
+        with m.Elif(valid[11]):
+            above, below = raw > top, raw < bottom
+            with m.If(self.taken):
+                m.d.sync += self.output.eq(self.taken_output)
+            with m.Elif((counts & self.engaged) | held):
+                m.d.sync += [
+                    self.output.eq(Mux(above, top, Mux(below, bottom, raw)) >> (INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)),
+                    bank.saturated.eq(above | below),
+                ]
+        # Where it stops: what stands less the feed, one cycle after each output that is not held.
+        output_wide = _widen(self.output, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
+        m.d.sync += moved.eq(follows | (valid[11] & ((counts & self.engaged) | self.taken)))
+        with m.If(moved):
+            m.d.sync += [base.eq(output_wide - feed_wide), stood.eq(self.output)]
+        # 13, 14: the integral, clamped; where the sample did not count what it would have to be for the output that stands now
+        following = Signal(WIDE)
+        with m.If(valid[12] | followed[0]):
+            m.d.sync += following.eq(Mux(counts & ~followed[0], total, output_wide - beside))
+        with m.If(valid[13] | followed[1]):
+            m.d.sync += integral.eq(Mux(following > most, most, Mux(following < least, least, following)))
         m.d.comb += [
             self.error.eq(error),
             self.error_valid.eq(valid[7] & self.engaged),
-            bank.z.eq(self.z),
+            bank.output.eq(self.output),
             bank.error.eq(error),
             bank.engaged.eq(self.engaged),
+            bank.setpoint_now.eq(due),
         ]
         return m
-
-
-def _integral_init() -> int:
-    return ((1 << 19) - 1) << INTEGRAL_FRACTION_BITS

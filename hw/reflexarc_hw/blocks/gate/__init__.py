@@ -1,3 +1,3 @@
-from reflexarc_hw.blocks.gate.gate import READBACK, Gate
+from reflexarc_hw.blocks.gate.gate import LINES, READBACK, Gate
 
-__all__ = ["READBACK", "Gate"]
+__all__ = ["LINES", "READBACK", "Gate"]

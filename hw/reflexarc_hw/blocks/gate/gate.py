@@ -15,6 +15,8 @@ from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
 from reflexarc_hw.lib.conditions import GATHER_CYCLES, ConditionSignature, measured
 from reflexarc_hw.lib.formats import CODE, OUTPUTS, POSITION
 
+# Lines to other instruments. ``external`` asks a column for its scan inputs.
+LINES = data.StructLayout({"pixel": 1, "line": 1, "frame": 1, "external": 1})
 READBACK = data.StructLayout({"valid": 1, "dac": OUTPUTS})  # what the converters hold, after each frame
 BIAS_FRACTION_BITS = 12
 
@@ -37,16 +39,21 @@ def round_to_code(position: Value) -> Value:
 class Gate(wiring.Component):
     """Drives the converters: the requested codes while permitted, otherwise the safe ones.
 
-    Live: x and y follow the requests after 6 cycles, the bias after 6, z after 2: each as soon as the envelope has judged it. From the cycle after
-    ``safe`` rises: x and y hold; the bias is what it last was outside of a pulse; the beam is blanked. z never comes back: with
-    ``reaction.retract`` it steps towards the withdrawn rail by ``retract_step``, in the first cycle and then once a sample period of the
-    gate's own count (the sample clock may be what has failed); without it holds. The withdrawn rail is the greatest z code: a constant of
-    the gateware, as rule 3 of the design asks. The rest of ``reaction`` comes a few cycles later: the bias goes to 0 at once, or by
-    ``bias_step`` a period once z is withdrawn; the motor steps away once z is withdrawn; the trigger rises.
+    Live: x and y follow the requests after 6 cycles, the bias after 7, in a pulse after 6, z after 2: each as soon as the envelope has judged
+    it. From the cycle after ``safe`` rises: x and y hold; the bias is what it last was outside of a pulse; the beam is blanked. z never
+    comes back: with ``reaction.retract`` it steps towards the withdrawn rail by ``retract_step``, in the first cycle and then once a sample
+    period of the gate's own count (the sample clock may be what has failed); without it holds. The withdrawn rail is the greatest z code: a
+    constant of the gateware, as rule 3 of the design asks. The rest of ``reaction`` comes a few cycles later: the bias goes to 0 at once, or
+    by ``bias_step`` a period once z is withdrawn; the motor steps away once z is withdrawn; the trigger rises.
 
     ``dac_load`` starts a frame of all four converters with the codes of this cycle and aborts one that is under way (AD5791: SYNC high
     before the 24th SCLK edge discards the frame). It follows ``frame``, but the cycle in which the first safe codes stand starts one
     at once, and that one is left to end. ``readback`` is compared with the codes of the last frame.
+
+    ``approach_step`` steps the motor towards the sample, as often as ``approach`` asked for last, while live and z stands at the withdrawn
+    rail; what is left of a train when either ends is dropped.
+
+    While safe the lines to other instruments are low, but ``external`` holds: a column that took its scan back would move the beam.
 
     ``pump`` changes once a sample period while live: a charge pump behind it falls when the clock stops.
     """
@@ -67,7 +74,10 @@ class Gate(wiring.Component):
                 "z": In(POSITION),
                 "pulse": In(1),
                 "pulse_bias": In(CODE),
+                "bias_controlled": In(1),
+                "controlled_bias": In(POSITION),  # Q20.12, DAC LSB; drives the bias where ``bias_controlled``
                 "blank_request": In(1),
+                "line_requests": In(LINES),
                 "readback": In(READBACK),
                 "bias_requested": Out(CODE),  # for the envelope, which judges it while it waits here
                 "dac": Out(OUTPUTS, init=withdrawn),
@@ -76,6 +86,8 @@ class Gate(wiring.Component):
                 "trigger": Out(1),
                 "pump": Out(1),
                 "motor_step": Out(1),
+                "approach_step": Out(1),
+                "lines": Out(LINES),
                 "pulse_driven": Out(1),  # the driven bias is a pulse's
                 "z_driven": Out(POSITION, init=CODE_MAX << POSITION_FRACTION_BITS),  # Q20.12, DAC LSB
             }
@@ -91,7 +103,12 @@ class Gate(wiring.Component):
         assert Z_CYCLES == 1
         request = Signal(OUTPUTS, init=withdrawn_codes)
         request_pulse = Signal()
-        m.d.sync += [request.z.eq(round_to_code(self.z)), self.bias_requested.eq(Mux(self.pulse, self.pulse_bias, bank.bias))]
+        plain_bias = Signal(CODE)
+        m.d.sync += [
+            request.z.eq(round_to_code(self.z)),
+            plain_bias.eq(Mux(self.bias_controlled, round_to_code(self.controlled_bias), bank.bias)),
+            self.bias_requested.eq(Mux(self.pulse, self.pulse_bias, plain_bias)),
+        ]
         bias, pulse = self.bias_requested, Signal(name="pulse_requested")
         m.d.sync += pulse.eq(self.pulse)
         for stage in range(BIAS_CYCLES + GATHER_CYCLES - 1):
@@ -172,6 +189,7 @@ class Gate(wiring.Component):
         # ``safe`` comes late in its cycle and has many loads: here it chooses, and what it chooses from is there.
         with m.If(self.safe):
             m.d.sync += [self.blank.eq(1), self.pulse_driven.eq(0)]
+            m.d.sync += [self.lines[name].eq(0) for name in ("pixel", "line", "frame")]
             with m.If((beat | ~safe_late) & self.reaction.retract):
                 m.d.sync += self.z_driven.eq(away)
             with m.If(self.pulse_driven):
@@ -184,6 +202,7 @@ class Gate(wiring.Component):
                 self.dac.y.eq(request.y),
                 self.dac.bias.eq(request.bias),
                 self.blank.eq(self.blank_request),
+                self.lines.eq(self.line_requests),
                 self.pulse_driven.eq(request_pulse),
                 self.z_driven.eq(requested_z),
             ]
@@ -195,12 +214,31 @@ class Gate(wiring.Component):
         m.submodules.motor = motor = Motor()
         m.d.comb += [
             motor.go.eq(safe_late & self.reaction.retreat & withdrawn),
+            motor.again.eq(0),
             motor.beat.eq(beat),
             motor.steps.eq(bank.retreat_steps),
             motor.half_period.eq(bank.retreat_period),
             self.motor_step.eq(motor.step),
             bank.retreat_left.eq(motor.left),
         ]
+
+        # The approach: steps towards the sample only from the rail. What is asked for anew counts from there on.
+        approaching, approach_asked, approach_steps = Signal(), Signal(), Signal(16)
+        m.submodules.approach = approach = Motor()
+        m.d.comb += [
+            approach.go.eq(approaching & ~safe_late & withdrawn),
+            approach.again.eq(approach_asked),
+            approach.beat.eq(beat),
+            approach.steps.eq(approach_steps),
+            approach.half_period.eq(bank.retreat_period),
+            bank.approach_left.eq(approach.left),
+        ]
+        m.d.sync += approach_asked.eq(bank.approach_strobe)
+        with m.If(safe_late | ~withdrawn):
+            m.d.sync += approaching.eq(0)
+        with m.Elif(bank.approach_strobe):
+            m.d.sync += [approaching.eq(1), approach_steps.eq(bank.approach)]
+        m.d.sync += self.approach_step.eq(approach.step & approach.go & ~self.safe)
 
         # A frame that carries the first safe codes must not be cut off by the regular one; the frame after it is at most one later.
         guard_cycles = 2 * self._cycles_per_sample - 2

@@ -45,8 +45,8 @@ def know_gate(proof: Proof, path: str) -> None:
 
 class GateProof(Proof):
     assumptions = (APART, "reactions_need_a_trip")
-    depth = 6
-    covers = ("READBACK", "withdrawn_after_live", "bias_ramps", "bias_zero", "motor_steps")
+    depth = 7
+    covers = ("READBACK", "withdrawn_after_live", "bias_ramps", "bias_zero", "motor_steps", "approach_steps")
 
     def __init__(self, rate: Rate) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class GateProof(Proof):
         self.cover_depth = 2 * n + 8
         self._left_alone = 2 * n - 1  # cycles after a trip's frame in which no other may begin
         self.properties = {
-            "reset_is_safe": "After reset z stands at the withdrawn rail, x, y and bias at 0, the beam is blanked, nothing pulses or steps.",
+            "reset_is_safe": "After reset z stands at the withdrawn rail, x, y and bias at 0, the beam is blanked, nothing pulses or steps, all lines are low.",
             "z_never_approaches": "While safe, neither z nor its code ever falls.",
             "x_and_y_hold": "While safe, x and y do not change.",
             "beam_is_blanked": "While safe, the beam is blanked.",
@@ -66,9 +66,12 @@ class GateProof(Proof):
             "retract_ends": f"Told to withdraw for n * {n} cycles, z is n * {LEAST_STEP} or more above the far rail: after n = {STEPS} at the near one.",
             "first_frame_at_once": "In the cycle in which the first safe codes stand, a frame begins.",
             "first_frame_is_left_to_end": f"No other frame begins in the {self._left_alone - 1} cycles after it.",
-            "live_drives_what_was_asked": f"While live, each code is the rounded request of {Z_CYCLES + 1} (z), {BIAS_WAITS + 1} (bias) or {XY_WAITS} (x, y) cycles ago.",
+            "live_drives_what_was_asked": f"While live, each code is the rounded request of {Z_CYCLES + 1} (z), {BIAS_WAITS + 2} (bias, of the register or controlled), {BIAS_WAITS + 1} (a pulse's) or {XY_WAITS} (x, y) cycles ago.",
             "readback_shows": "A read-back that is not what was sent has its verdict 2 cycles later, if enabled.",
             "motor_needs_withdrawn_z": "The coarse motor steps only while safe, told to and z at the rail; and not more often than it was set to.",
+            "lines_are_low": "While safe, the lines pixel, line and frame are low, and external does not change.",
+            "safe_never_approaches": "While safe, the coarse motor's line towards the sample is low.",
+            "approach_needs_withdrawn_z": "It rises only while live with z at the rail, 2 cycles before, and no more often than it was asked for last.",
         }
         self.mutations = (
             Mutation("reset_is_safe", GATE, '"blank": Out(1, init=1)', '"blank": Out(1)', 2),
@@ -90,6 +93,12 @@ class GateProof(Proof):
             Mutation("readback_shows", GATE, "Mux(inject, ~self.readback.dac[name], sent[name])).any()", "Mux(inject, ~self.readback.dac[name], sent[name]))[1:].any()"),
             Mutation("motor_needs_withdrawn_z", GATE, "motor.go.eq(safe_late & self.reaction.retreat & withdrawn)", "motor.go.eq(safe_late & self.reaction.retreat)", 3 * n),
             Mutation("motor_needs_withdrawn_z", MOTOR, "(self.left != 0) | self.step", "1", 3 * n),
+            Mutation("live_drives_what_was_asked", GATE, "round_to_code(self.controlled_bias)", "self.controlled_bias >> POSITION_FRACTION_BITS"),
+            Mutation("lines_are_low", GATE, 'for name in ("pixel", "line", "frame")', 'for name in ("pixel", "line")'),
+            Mutation("lines_are_low", GATE, 'for name in ("pixel", "line", "frame")', 'for name in ("pixel", "line", "frame", "external")'),
+            Mutation("safe_never_approaches", GATE, "approach.step & approach.go & ~self.safe", "approach.step & approach.go", 3 * n),
+            Mutation("approach_needs_withdrawn_z", GATE, "approaching & ~safe_late & withdrawn", "approaching & ~safe_late", 3 * n),
+            Mutation("approach_needs_withdrawn_z", GATE, "approach_steps.eq(bank.approach)]", "approach_steps.eq(bank.approach + 1)]", 3 * n),
         )  # fmt: skip
 
     def describe(self, m: Module) -> None:
@@ -106,7 +115,7 @@ class GateProof(Proof):
 
         first = Signal(init=1)
         m.d.sync += first.eq(0)
-        calm = dut.blank & ~dut.pulse_driven & ~dut.motor_step & ~dut.trigger
+        calm = dut.blank & ~dut.pulse_driven & ~dut.motor_step & ~dut.trigger & ~dut.approach_step & ~dut.lines.as_value().any()
         codes = (dut.dac.x == 0) & (dut.dac.y == 0) & (dut.dac.bias == 0) & (dut.dac.z == CODE_MAX)
         self.holds("reset_is_safe", ~first | (calm & codes & (dut.z_driven == RAIL)))
 
@@ -180,7 +189,8 @@ class GateProof(Proof):
             "y": self.past(rounded(dut.y), XY_WAITS),
             "z": self.past(rounded(dut.z), Z_CYCLES + 1, init=CODE_MAX),
         }
-        asked["bias"] = self.past(Mux(dut.pulse, dut.pulse_bias, bank.bias), BIAS_WAITS + 1)
+        plain_asked = self.past(Mux(dut.bias_controlled, rounded(dut.controlled_bias), bank.bias))
+        asked["bias"] = self.past(Mux(dut.pulse, dut.pulse_bias, plain_asked), BIAS_WAITS + 1)
         for name, code in asked.items():
             self.holds("live_drives_what_was_asked", was_safe | (dut.dac[name] == code))
 
@@ -205,6 +215,31 @@ class GateProof(Proof):
         self.invariant(~going | (made + steps_now + self.part("gate.motor").left == limit))
         self.invariant(going | ~dut.motor_step)
 
+        lines, lines_before = dut.lines, self.past(dut.lines.external)
+        low = ~lines.pixel & ~lines.line & ~lines.frame
+        self.holds("lines_are_low", ~was_safe | (low & (lines.external == lines_before)))
+
+        self.holds("safe_never_approaches", ~was_safe | ~dut.approach_step)
+        at_rail = self.past(dut.z_driven == RAIL, 2, init=1) & ~was_safe & ~self.past(dut.safe, 2, init=1)
+        self.holds("approach_needs_withdrawn_z", ~dut.approach_step | at_rail)
+        # What is asked for counts from the fourth cycle after its strobe on.
+        rises = dut.approach_step & ~self.past(dut.approach_step)
+        limit, made = Signal(16), Signal(17)
+        counts, number = self.past(bank.approach_strobe, 3), self.past(bank.approach, 3)
+        with m.If(counts):
+            m.d.sync += [limit.eq(number), made.eq(0)]
+        with m.Else():
+            m.d.sync += made.eq(made + rises)
+        self.holds("approach_needs_withdrawn_z", made + rises <= limit)
+        motor = self.part("gate.approach")
+        lately = Cat(bank.approach_strobe, *(self.past(bank.approach_strobe, cycles) for cycles in (1, 2, 3))).any()
+        coming = motor.left + (motor.step & ~self.past(motor.step))
+        self.invariant(lately | (made + rises + coming <= limit))
+        going, asked = self.inside("gate.approach.going"), self.inside("gate.approach_asked")
+        self.invariant(going | (~motor.step & (motor.left == 0)))
+        self.invariant(~self.inside("gate.approaching") | going | asked)
+        self.invariant(asked == self.past(bank.approach_strobe))
+
         self.reaches("READBACK", verdict & ~self.past(dut.conditions.inject.any(), 2))
         was_live = Signal()
         m.d.sync += was_live.eq(was_live | ~dut.safe)
@@ -212,6 +247,7 @@ class GateProof(Proof):
         self.reaches("bias_ramps", was_safe & ramps & (bias != 0))
         self.reaches("bias_zero", was_safe & at_once & (change != 0))
         self.reaches("motor_steps", dut.motor_step)
+        self.reaches("approach_steps", dut.approach_step & self.past(motor.step, 2))
 
 
 PROOFS = [GateProof(rate) for rate in RATES.values()]

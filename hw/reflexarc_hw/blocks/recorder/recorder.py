@@ -11,6 +11,7 @@ from reflexarc.contract.blocks.recorder import (
     LONG_DEPTH,
     LONG_POST_TRIGGER,
     POST_TRIGGER,
+    STATE_BITS,
     STATE_BLANK_BIT,
     STATE_HOLD_BIT,
     STATE_INTERLOCK_SHIFT,
@@ -25,7 +26,7 @@ from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import CODE, OUTPUTS, SAMPLES
 from reflexarc_hw.lib.memory import Ram
 
-ENTRY = data.StructLayout({"current": CODE, "monitor": CODE, "dac": OUTPUTS, "flags": 8})
+ENTRY = data.StructLayout({"current": CODE, "monitor": CODE, "dac": OUTPUTS, "flags": STATE_BITS})
 READ_CYCLES = 5  # from an index to its entry: address, RAM, its register, choice
 LONG_ENTRY = data.StructLayout({"entry": ENTRY, "current_low": CODE, "current_high": CODE})
 

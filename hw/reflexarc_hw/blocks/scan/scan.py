@@ -1,42 +1,59 @@
-"""Raster scan."""
+"""The scan: commands, the state that the plan leads to, and to which pixel a sample belongs."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.blocks import scan
-from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, STEP_FRACTION_BITS, ScanCommand, ScanFlags, ScanState
+from reflexarc.contract.blocks.scan import AXES, Blanking, ScanCommand, ScanState
 from reflexarc.contract.packets import Direction
+from reflexarc_hw.blocks.scan.axis import COURSE, Axis
+from reflexarc_hw.blocks.scan.planner import NOW, PLAN_CYCLES, SETTINGS, SIZES, Planner
+from reflexarc_hw.blocks.scan.point import POINT
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import MARKER, POSITION
 
 # Samples between a position and the sample that was taken there: the code waits for a DAC frame and the frame for its last bit, which
 # together end before the second conversion after it (see the page of this block).
 MARKER_DELAY_SAMPLES = 2
-
-EXTRA = STEP_FRACTION_BITS - POSITION_FRACTION_BITS
-# Q22.20: two bits more than a position has, so that a step past the range shows instead of wrapping
-ACCUMULATOR = signed(22 + STEP_FRACTION_BITS)
+BUSY_CYCLES = PLAN_CYCLES + 3  # after a tick, in which the next one is prepared
+TICK_CYCLES_MIN = BUSY_CYCLES + 2
 
 
 class Scan(wiring.Component):
-    """Moves x and y, and says of each sample which pixel it belongs to.
+    """Moves x, y and an offset of z, and says of each sample which pixel it belongs to.
 
-    All motion happens in the cycle of ``tick`` (sample valid); a tick with ``pause`` high does not count. Runs only while ``live``:
-    without it the raster ends at once and the position holds. ``marker`` belongs to the sample of the present tick; ``frame_start``
-    strobes when a raster begins, ``aborted`` when it ends before its last pixel; ``overflow`` is high while a position is outside
-    Q20.12 (the interlock trips on it).
+    All motion happens in the cycle of ``tick`` (sample valid); a tick with ``pause`` high moves nothing but the drift. Runs only while
+    ``live``: without it a raster or list ends at once and the position holds. ``marker`` belongs to the sample of the present tick;
+    ``frame_start`` strobes when a raster or list begins, ``aborted`` when it ends before its end; ``overflow`` is high while a position
+    is outside Q20.12 (the interlock trips on it). ``beam`` is high where the beam may fall on the specimen; like the markers it is late by
+    what the converters take, at its beginning by one sample less.
+
+    A pixel ends when its samples are over and ``may_end`` is high, a line begins when ``may_start`` is; ``line_waits`` says that each line
+    is to be asked for, otherwise only the first. ``late`` means that one of them is overdue.
     """
 
     bus: In(BankSignature())
     tick: In(1)
     pause: In(1)
     live: In(1)
-    x: Out(POSITION)  # Q20.12, DAC LSB
-    y: Out(POSITION)  # Q20.12, DAC LSB
+    points: In(stream.Signature(POINT))
+    may_end: In(1)
+    may_start: In(1)
+    line_waits: In(1)
+    late: In(1)
+    x: Out(POSITION)  # Q20.12, DAC LSB, as are y and z
+    y: Out(POSITION)
+    z: Out(POSITION)  # to be added to what keeps the distance
     marker: Out(MARKER)
+    beam: Out(1)
     state: Out(ScanState)
-    pixels: Out(16)  # as configured, for the blocks that follow the markers
+    second: Out(1)  # pass over the line
+    pixel_start: Out(1)  # strobe: the scan is at a new pixel
+    pixel_over: Out(1)  # it has had its samples, and lasts until ``may_end``
+    waiting: Out(1)  # for ``may_start``
+    starved: Out(1)
+    pixels: Out(16)  # in force, for the blocks that follow the markers
     pixel_samples: Out(24)
     frame_start: Out(1)
     aborted: Out(1)
@@ -45,194 +62,238 @@ class Scan(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bank = attach_bank(m, self, scan.BLOCK)
-        state = Signal(ScanState)
-        x = Signal(ACCUMULATOR)  # Q22.20, DAC LSB
-        y = Signal(ACCUMULATOR)
-        start_x = Signal(ACCUMULATOR)  # start of the present line
-        start_y = Signal(ACCUMULATOR)
-        pixel = Signal(16)  # counted along the present direction
-        line = Signal(16)
-        sample = Signal(24)  # counts within a pixel or a rest
-        frames = Signal(32)
-        count = Signal()  # this tick moves the raster on
-        stop = Signal(init=1)
-        m.d.sync += stop.eq((bank.command_strobe & (bank.command == ScanCommand.STOP)) | ~self.live)
-        m.d.comb += count.eq(self.tick & ~self.pause & ~stop)
+        now = Signal(NOW)
+        entry = Signal(POINT)
+        frames, starvations = Signal(32), Signal(32)
 
-        # Comparisons and the next line's start are registered and made anew each fourth cycle: all that they look at is stable for the 15
-        # cycles and more between two ticks, and sleeping saves power and the twin's time.
-        beat = Signal(2)
-        m.d.sync += beat.eq(beat + 1)
-        pixel_end, line_end, frame_end, rest_end = Signal(), Signal(), Signal(), Signal()
-        next_x, next_y = Signal(ACCUMULATOR), Signal(ACCUMULATOR)
-        rest_samples = Signal(24)
-        with m.Switch(state):
-            with m.Case(ScanState.TURN):
-                m.d.comb += rest_samples.eq(bank.turn_samples)
-            with m.Case(ScanState.FLYBACK):
-                m.d.comb += rest_samples.eq(bank.flyback_samples)
-            with m.Default():
-                m.d.comb += rest_samples.eq(bank.settle_samples)
-        with m.If(beat == 0):
-            m.d.sync += [
-                pixel_end.eq(sample + 1 >= bank.pixel_samples),
-                line_end.eq(pixel + 1 >= bank.pixels),
-                frame_end.eq(line + 1 >= bank.lines),
-                rest_end.eq(sample + 1 >= rest_samples),
-                next_x.eq(start_x + Cat(Const(0, EXTRA), bank.line_x).as_signed()),
-                next_y.eq(start_y + Cat(Const(0, EXTRA), bank.line_y).as_signed()),
-            ]
-
-        # MOVE: per axis the remaining way, limited to move_step; known 5 cycles after a tick. It stands before the command comes, and sleeps
-        # during a raster.
-        moves = []
-        may_move = Signal()
-        m.d.comb += may_move.eq((state == ScanState.MOVING) | (state == ScanState.IDLE))
-        for position, target in ((x, bank.target_x), (y, bank.target_y)):
-            way = Signal(signed(len(position) + 1))
-            move = Signal(ACCUMULATOR)
-            limit = Cat(bank.move_step, Const(0, 1)).as_signed()
-            way_late, back, above, below = Signal.like(way), Signal(ACCUMULATOR), Signal(), Signal()
-            with m.If(may_move):
-                m.d.sync += [
-                    way.eq(Cat(Const(0, EXTRA), target).as_signed() - position),
-                    way_late.eq(way),
-                    above.eq(way > limit),
-                    below.eq(way + limit < 0),
-                    back.eq(-limit),
-                    move.eq(Mux(above, limit, Mux(below, back, way_late))),
-                ]
-            moves.append(move)
-        arrived = Signal()
-        m.d.sync += arrived.eq((moves[0] == 0) & (moves[1] == 0))
-
-        in_line = Signal()
-        backward = Signal()
+        # Settings: those of the registers, which a line's start takes over if told to (``waits``), and those in force.
+        offered, given = Signal(SETTINGS), Signal(SETTINGS, init={name: scan.BLOCK[name].reset for name in ("flags", *SIZES)})
+        waits = Signal()
+        renews = Signal()  # it was told to before the next tick was looked at, which then knows how the line begins
+        again = Signal()  # and once more since
+        next_settle, next_overscan = Signal(24), Signal(24)
+        most, least = Signal(31), Signal(signed(32))
         m.d.comb += [
-            in_line.eq((state == ScanState.FORWARD) | (state == ScanState.BACKWARD)),
-            backward.eq(state == ScanState.BACKWARD),
+            offered.flags.eq(bank.flags),
+            *(offered[name].eq(getattr(bank, name)) for name in SIZES),
+            *(offered[axis][name].eq(getattr(bank, f"{name}_{axis}")) for axis in AXES for name in COURSE.members),
         ]
-        # What the next tick does to the position: a step, the start of a new line, or nothing. The last sample of a line leaves the position,
-        # so that the way back meets the same points.
-        delta_x, delta_y = Signal(ACCUMULATOR), Signal(ACCUMULATOR)
-        advance, new_line = Signal(), Signal()
-        with m.If((beat == 0) | may_move):
-            with m.Switch(state):
-                with m.Case(ScanState.FORWARD):
-                    m.d.sync += [delta_x.eq(bank.step_x), delta_y.eq(bank.step_y)]
-                with m.Case(ScanState.BACKWARD):
-                    m.d.sync += [delta_x.eq(-bank.step_x), delta_y.eq(-bank.step_y)]
-                with m.Case(ScanState.FLYBACK):
-                    m.d.sync += [delta_x.eq(bank.flyback_x), delta_y.eq(bank.flyback_y)]
-                with m.Default():
-                    m.d.sync += [delta_x.eq(moves[0]), delta_y.eq(moves[1])]
-            line_ends = pixel_end & line_end
+
+        # A command that begins something waits until the place is known, for the tick of its cycle and for that of the one before, and so
+        # for less than the bus needs for the next write. What was planned before it is void, as is what was before a stop.
+        stages = Signal(BUSY_CYCLES)
+        stop = Signal(init=1)
+        asked, order = Signal(), Signal(ScanCommand)
+        begin, void, planned, count = Signal(), Signal(), Signal(), Signal()
+        idle = Signal()
+        late_tick, dead = Signal(), Signal(init=1)
+        m.d.sync += [
+            dead.eq(~self.live),
+            stop.eq((bank.command_strobe & (bank.command == ScanCommand.STOP)) | ~self.live),
+            stages.eq(Cat(self.tick, Mux(void, 0, stages))),
+            late_tick.eq(self.tick),
+        ]
+        m.d.comb += [
+            begin.eq(asked & ~self.tick & ~late_tick & ~stop),
+            count.eq(self.tick & ~self.pause & ~stop & planned),
+            void.eq(stop | begin),
+        ]
+        with m.If(bank.command_strobe & idle):
             m.d.sync += [
-                advance.eq((may_move & ~arrived) | ((state == ScanState.FLYBACK) & ~rest_end) | (in_line & ~line_ends)),
-                new_line.eq(((state == ScanState.FLYBACK) & rest_end) | (backward & line_ends)),
+                asked.eq(Cat(bank.command == one for one in (ScanCommand.START, ScanCommand.LIST, ScanCommand.MOVE)).any()),
+                order.eq(bank.command),
             ]
+        with m.Elif(begin | stop):
+            m.d.sync += asked.eq(0)
 
-        def begin_line() -> None:
-            """State for a line whose start is the present position."""
-            m.d.sync += [sample.eq(0), pixel.eq(0), state.eq(Mux(bank.settle_samples == 0, ScanState.FORWARD, ScanState.SETTLE))]
+        m.submodules.planner = planner = Planner()
+        then = planner.then
+        # A list's entry that was there when the plan was made and is withdrawn before its tick is not taken: that tick does not count.
+        with m.If(void | (then.take & ~self.points.valid)):
+            m.d.sync += planned.eq(0)
+        with m.Elif(stages[-1]):
+            m.d.sync += planned.eq(1)
+        with m.If(stages[0]):
+            m.d.sync += [
+                renews.eq(waits),
+                again.eq(0),
+                next_settle.eq(Mux(waits, bank.settle_samples, given.settle_samples)),
+                next_overscan.eq(Mux(waits, bank.overscan_samples, given.overscan_samples)),
+                most.eq(bank.move_step),
+            ]
+        m.d.sync += least.eq(-most)
+        m.d.comb += [
+            planner.now.eq(now),
+            planner.given.eq(given),
+            planner.next_settle.eq(next_settle),
+            planner.next_overscan.eq(next_overscan),
+            planner.entry.eq(entry),
+            planner.offered.eq(self.points.valid),
+            planner.offered_segment.eq(self.points.payload.segment),
+            planner.may_end.eq(self.may_end),
+            planner.may_start.eq(self.may_start),
+            planner.line_waits.eq(self.line_waits),
+            planner.look.eq(stages[0]),
+        ]
 
-        def end_line() -> None:
-            """After the way back: next line, or the end of the frame."""
-            with m.If(frame_end):
-                m.d.sync += [state.eq(ScanState.IDLE), frames.eq(frames + 1)]
-            with m.Else():
-                m.d.sync += line.eq(line + 1)
-                begin_line()
+        next_line = Signal(16)
+        with m.If(stages[-1]):
+            m.d.sync += next_line.eq(Mux(then.fields, now.field + 1, now.line + Mux(now.listing, 1, given.interlace)))
 
+        # What a counted tick does.
+        line_start, field_start = Signal(), Signal()  # one cycle later, when the place is reached
+        begun = Signal()  # and what counts samples
+        takes, renew, renewing = Signal(), Signal(), Signal()
+        m.d.sync += [
+            line_start.eq(0),
+            field_start.eq(0),
+            begun.eq(count & then.restart),
+            takes.eq(0),
+            renew.eq(then.line_start & renews & planned),
+        ]
+        # A stop in the cycle of the tick makes no difference: without a raster what waits is taken at once.
+        m.d.comb += renewing.eq(self.tick & ~self.pause & renew)
+        with m.If(renewing | takes):
+            m.d.sync += given.eq(offered)
+        with m.If(renewing):
+            m.d.sync += [
+                given.settle_samples.eq(next_settle),  # as the line begins
+                given.overscan_samples.eq(next_overscan),
+                waits.eq(again),
+            ]
+        m.d.comb += self.points.ready.eq(count & then.take)
         with m.If(count):
-            m.d.sync += sample.eq(sample + 1)
-            with m.Switch(state):
-                with m.Case(ScanState.READY):
-                    begin_line()
-                with m.Case(ScanState.MOVING):
-                    with m.If(arrived):
-                        m.d.sync += state.eq(ScanState.IDLE)
-                with m.Case(ScanState.SETTLE):
-                    with m.If(rest_end):
-                        m.d.sync += [sample.eq(0), state.eq(ScanState.FORWARD)]
-                with m.Case(ScanState.TURN):
-                    with m.If(rest_end):
-                        m.d.sync += [sample.eq(0), pixel.eq(0), state.eq(ScanState.BACKWARD)]
-                with m.Case(ScanState.FLYBACK):
-                    with m.If(rest_end):
-                        end_line()
-                with m.Case(ScanState.FORWARD, ScanState.BACKWARD):
-                    with m.If(pixel_end):
-                        m.d.sync += [sample.eq(0), pixel.eq(pixel + 1)]
-                    with m.If(pixel_end & line_end):
-                        m.d.sync += pixel.eq(0)
-                        with m.If(backward):
-                            end_line()
-                        with m.Elif(~bank.flags[0]):
-                            m.d.sync += state.eq(ScanState.FLYBACK)
-                        with m.Elif(bank.turn_samples == 0):
-                            m.d.sync += state.eq(ScanState.BACKWARD)
-                        with m.Else():
-                            m.d.sync += state.eq(ScanState.TURN)
-        with m.If(count & advance & (state != ScanState.IDLE) & (state != ScanState.READY)):
-            m.d.sync += [x.eq(x + delta_x), y.eq(y + delta_y)]
-        with m.Elif(count & new_line):
-            m.d.sync += [x.eq(next_x), y.eq(next_y), start_x.eq(next_x), start_y.eq(next_y)]
-        assert ScanFlags.BACKWARD == 1  # bank.flags[0] above
+            m.d.sync += [
+                now[name].eq(then[name]) for name in ("state", "backward", "second", "behind", "fields", "turn_next", "turn_mirror")
+            ]
+            m.d.sync += [
+                now.samples.eq(Mux(then.restart, 1, now.samples + ~planner.full)),
+                now.first.eq(then.restart),
+                line_start.eq(then.line_start),
+                field_start.eq(then.field_start),
+            ]
+            with m.If(then.line_end):
+                m.d.sync += now.pixel.eq(0)
+            with m.Elif(then.pixel_end):
+                m.d.sync += now.pixel.eq(now.pixel + 1)
+            with m.If(then.advance & ~then.finish):
+                m.d.sync += now.line.eq(next_line)
+            with m.If(then.advance & then.fields):
+                m.d.sync += now.field.eq(next_line)
+            with m.If(then.finish):
+                m.d.sync += frames.eq(frames + 1)
+            with m.If(then.take):
+                m.d.sync += entry.eq(self.points.payload)
+            with m.If((then.state == ScanState.STARVED) & (now.state != ScanState.STARVED)):
+                m.d.sync += starvations.eq(starvations + 1)
+
+        # Commands.
+        moving, raster, in_frame, aim = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            idle.eq(now.state == ScanState.IDLE),
+            moving.eq((now.state == ScanState.MOVING) & ~now.fields),
+            raster.eq(~idle & ~moving),
+            aim.eq(moving),
+        ]
+        m.d.sync += in_frame.eq(raster & ~now.listing)
+        with m.If(waits & ~in_frame):
+            m.d.sync += [takes.eq(1), waits.eq(0)]
+        with m.If(bank.command_strobe & (bank.command == ScanCommand.UPDATE)):
+            m.d.sync += [waits.eq(1), again.eq(1)]
+        with m.If(begin):
+            with m.If(order == ScanCommand.MOVE):
+                m.d.sync += [now.state.eq(ScanState.MOVING), now.fields.eq(0)]
+            with m.Else():
+                m.d.comb += self.frame_start.eq(1)
+                m.d.sync += [
+                    takes.eq(1), waits.eq(0), now.eq(0), line_start.eq(1), field_start.eq(1),
+                    now.state.eq(ScanState.WAIT), now.listing.eq(order == ScanCommand.LIST),
+                ]  # fmt: skip
+        with m.If(stop):
+            m.d.sync += [now.state.eq(ScanState.IDLE), now.second.eq(0)]
+            m.d.comb += self.aborted.eq(raster)
+        with m.If(~self.live):  # arming alone never starts motion
+            m.d.sync += [given[axis].drift.eq(0) for axis in AXES]
+
+        outside = []
+        for name in AXES:
+            m.submodules[f"axis_{name}"] = axis = Axis()
+            m.d.comb += [
+                axis.course.eq(given[name]),
+                axis.plan.eq(planner.plan),
+                axis.look.eq(stages[0]),
+                axis.prepare.eq(stages[PLAN_CYCLES]),
+                axis.go.eq(count),
+                axis.begin.eq(begin),
+                axis.aim.eq(aim),
+                axis.wanted.eq(getattr(bank, f"target_{name}")),
+                axis.line_start.eq(line_start),
+                axis.field_start.eq(field_start),
+                axis.tick.eq(self.tick & self.live),
+                axis.most.eq(most),
+                axis.least.eq(least),
+                axis.dead.eq(dead),
+                axis.segment.eq(entry[name]),
+                axis.point.eq(self.points.payload[name]),
+                getattr(self, name).eq(axis.place),
+                getattr(bank, name).eq(axis.place),
+            ]
+            outside.append(axis.beyond)
+        arrived = Cat(m.submodules[f"axis_{name}"].arrived for name in AXES)
+        m.d.comb += [planner.arrived.eq(arrived.all()), self.overflow.eq(Cat(outside).any())]
 
         # Markers travel with the samples that they belong to.
-        now = Signal(MARKER)
+        in_line, in_pixel, backward = Signal(), Signal(), Signal()
         m.d.comb += [
-            now.active.eq(in_line & ~self.pause & self.live),
-            now.first.eq(sample == 0),
-            now.last.eq(pixel_end),
-            now.line_first.eq((sample == 0) & (pixel == 0)),
-            now.line_last.eq(pixel_end & line_end),
-            now.direction.eq(Mux(backward, Direction.BACKWARD, Direction.FORWARD)),
-            now.index.eq(Mux(backward, bank.pixels - 1 - pixel, pixel)),
-            now.line.eq(line),
-            now.x.eq(self.x),
-            now.y.eq(self.y),
+            backward.eq(now.state == ScanState.BACKWARD),
+            in_line.eq((now.state == ScanState.FORWARD) | backward),
+            in_pixel.eq(in_line | ((now.state == ScanState.LIST) & entry.pixel)),
         ]
-        stage = now
+        sight = Signal(MARKER)
+        m.d.comb += [
+            sight.active.eq(in_pixel & ~self.pause & planned),
+            sight.first.eq(now.first),
+            sight.last.eq(planner.pixel_ends),
+            sight.line_first.eq(now.first & (now.pixel == 0)),
+            sight.line_last.eq(planner.line_ends),
+            sight.direction.eq(Mux(backward, Direction.BACKWARD, Direction.FORWARD)),
+            sight.second.eq(now.second),
+            sight.index.eq(Mux(backward, given.pixels - 1 - now.pixel, now.pixel)),
+            sight.line.eq(now.line),
+            sight.x.eq(self.x),
+            sight.y.eq(self.y),
+        ]
+        # The beam: never without a scan; between pixels, and where the scan is kept waiting, as asked.
+        lit = Signal()
+        starved = now.state == ScanState.STARVED
+        between = Mux(now.listing, ~bank.blanking[1], ~bank.blanking[0])
+        assert (Blanking.BETWEEN_LINES, Blanking.BETWEEN_POINTS, Blanking.STARVED) == (1, 2, 4)
+        m.d.comb += lit.eq(self.live & raster & (in_pixel | starved | between) & ~((starved | self.late) & bank.blanking[2]))
+        stage, beams = sight, [lit]
         for index in range(MARKER_DELAY_SAMPLES):
             late = Signal(MARKER, name=f"marker_{index + 1}")
+            beam = Signal(name=f"lit_{index + 1}")
             with m.If(self.tick):
-                m.d.sync += late.eq(stage)
+                m.d.sync += [late.eq(stage), beam.eq(beams[-1])]
             with m.If(self.aborted):
-                m.d.sync += late.active.eq(0)
+                m.d.sync += [late.active.eq(0), beam.eq(0)]
             stage = late
-        m.d.comb += self.marker.eq(stage)
-
-        with m.If(stop):
-            m.d.sync += state.eq(ScanState.IDLE)
-            m.d.comb += self.aborted.eq((state != ScanState.IDLE) & (state != ScanState.MOVING))
-        with m.Elif(bank.command_strobe & (state == ScanState.IDLE)):
-            with m.Switch(bank.command):
-                with m.Case(ScanCommand.START):
-                    m.d.sync += [line.eq(0), start_x.eq(x), start_y.eq(y), state.eq(ScanState.READY)]
-                    m.d.comb += self.frame_start.eq(1)
-                with m.Case(ScanCommand.MOVE):
-                    m.d.sync += state.eq(ScanState.MOVING)
+            beams.append(beam)
+        m.d.comb += [self.marker.eq(stage), self.beam.eq((beams[-1] | beams[-2]) & self.live)]
 
         m.d.comb += [
-            self.state.eq(state),
-            self.pixels.eq(bank.pixels),
-            self.pixel_samples.eq(bank.pixel_samples),
-            bank.state.eq(state),
-            bank.x.eq(self.x),
-            bank.y.eq(self.y),
-            bank.line.eq(line),
+            self.pixel_start.eq(begun & in_pixel),
+            self.state.eq(now.state),
+            self.second.eq(now.second),
+            self.pixel_over.eq(planner.over),
+            self.waiting.eq(now.state == ScanState.WAIT),
+            self.starved.eq(now.state == ScanState.STARVED),
+            self.pixels.eq(given.pixels),
+            self.pixel_samples.eq(given.pixel_samples),
+            bank.state.eq(now.state),
+            bank.line.eq(now.line),
             bank.frames.eq(frames),
+            bank.starved.eq(starvations),
+            bank.waiting.eq(waits),
         ]
-        # Outside the range a position stands at the rail and says so, both one cycle later; it never comes out on the other side.
-        beyond = []
-        for position, output in ((x, self.x), (y, self.y)):
-            top = position[POSITION.width + EXTRA - 1 :]
-            outside = Signal()
-            m.d.comb += outside.eq(~((top == 0) | top.all()))
-            rail = Mux(position[-1], 1 << (POSITION.width - 1), (1 << (POSITION.width - 1)) - 1)
-            m.d.sync += output.eq(Mux(outside, rail, position[EXTRA:]))
-            beyond.append(outside)
-        m.d.sync += self.overflow.eq(beyond[0] | beyond[1])
         return m

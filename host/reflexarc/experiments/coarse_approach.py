@@ -1,0 +1,95 @@
+"""Coarse approach: look with z, withdraw, step with the motor, and look again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reflexarc.contract.blocks.feedback import FeedbackMode
+from reflexarc.device.controller import AsyncController
+from reflexarc.errors import BadInput
+from reflexarc.experiments.settings import ScanSettings
+
+LOOK_S = 2e-3  # between two looks at the current while z extends
+MET = 0.7  # of the setpoint, five times in a row
+REACHED = 0.98  # of z's way: there is no surface within it
+STEPS_MAX = 1 << 15
+
+
+@dataclass(frozen=True)
+class Approached:
+    """How it went; ``z_m`` is where the surface was met."""
+
+    looks: int
+    steps: int
+    z_m: float
+
+
+async def coarse_approach(board: AsyncController, settings: ScanSettings, steps_a_look: int = 1, most_steps: int = 10000) -> Approached:
+    """Until the setpoint's current is met: extend z under feedback, withdraw it to the rail, let the motor take ``steps_a_look`` steps.
+
+    All steps together must be smaller than the range of z; the gateware takes them only while z stands at its withdrawn rail, and none once
+    the interlock trips. Ends with the feedback on. BadInput if ``most_steps`` do not bring the surface, BoardTripped on a trip.
+    """
+    if not 1 <= steps_a_look <= STEPS_MAX or most_steps < 1:
+        raise BadInput(f"{steps_a_look} steps a look, {most_steps} in all are not possible; accepted: 1 to {STEPS_MAX}, and 1 or more")
+    steps = looks = 0
+    await board.set_bias(settings.bias_V)
+    while True:
+        looks += 1
+        z_m = await _look(board, settings)
+        if z_m is not None:
+            await board.set_feedback(setpoint_A=settings.setpoint_A, bandwidth_Hz=settings.bandwidth_Hz, slew_m_per_s=settings.slew_m_per_s)
+            return Approached(looks, steps, z_m)
+        await withdraw(board, settings.slew_m_per_s)
+        if steps >= most_steps:
+            raise BadInput(f"no surface after {steps} steps of the coarse motor and {looks} looks; is the motor's direction right?")
+        await step_towards(board, min(steps_a_look, most_steps - steps))
+        steps += min(steps_a_look, most_steps - steps)
+
+
+async def _look(board: AsyncController, settings: ScanSettings) -> float | None:
+    """Extend z until the setpoint is met; where, or None at the end of the range."""
+    speed = settings.approach_m_per_s
+    await board.set_feedback(setpoint_A=settings.setpoint_A, bandwidth_Hz=settings.bandwidth_Hz, slew_m_per_s=speed)
+    await board.feedback_on()
+    reach_m = board.calibration.z_range_m
+    met = 0
+    for _ in range(int(2.4 * reach_m / speed / LOOK_S) + 10):
+        await board.sleep(LOOK_S)
+        await board.check_live()
+        current, z_m = await board.registers.read("capture.sample", "feedback.output")
+        met = met + 1 if abs(current) > MET * settings.setpoint_A else 0
+        if met >= 5:
+            return float(z_m)
+        if z_m < -REACHED * reach_m:
+            return None
+    return None
+
+
+async def withdraw(board: AsyncController, speed_m_per_s: float) -> None:
+    """z to its withdrawn rail while armed, at a speed, and wait. BoardTripped if the interlock trips."""
+    calibration = board.calibration
+    way_m = 2 * calibration.z_range_m
+    await board.registers.write_raw({"feedback.mode": FeedbackMode.HOLD})
+    await board.registers.write({"feedback.hold_step": speed_m_per_s * calibration.sample_period_s, "feedback.hold_height": way_m})
+    for _ in range(200):
+        await board.sleep(way_m / speed_m_per_s / 40)
+        await board.check_live()
+        if (await board.registers.read_raw("gate.withdrawn"))[0]:
+            return
+    raise BadInput("z does not reach its withdrawn rail: feedback.high keeps it away")
+
+
+async def step_towards(board: AsyncController, steps: int) -> None:
+    """Steps of the coarse motor towards the specimen, z at its rail, and wait for their end. BoardTripped if the interlock trips."""
+    (half_period,) = await board.registers.read_raw("gate.retreat_period")
+    await board.registers.write_raw({"gate.approach": steps})
+    period_s = 2 * half_period * board.calibration.sample_period_s
+    await board.sleep((steps + 1) * period_s)
+    for _ in range(100):
+        await board.check_live()
+        if (await board.registers.read_raw("gate.approach_left"))[0] == 0:
+            await board.sleep(period_s)
+            return
+        await board.sleep(period_s)
+    raise BadInput("the coarse motor did not take its steps: z left its withdrawn rail")
