@@ -42,16 +42,16 @@ class Bench:
             model.tick(self.state, self.second, self.driven, then)
         for cycle in range(gap - 1):
             dut.tick.value, dut.pause.value = int(cycle == 0), int(pause)
-            if cycle == 1 and not pause:
+            if cycle == 2 and not pause:
                 self.scan(*then)
             await settled()
             if was_active and model.active:
                 assert get(dut.active)
                 expected = before if cycle < self.lift_cycles else model.z
                 assert signed(get(dut.z), 32) == expected, f"cycle {cycle}: {signed(get(dut.z), 32)}, expected {expected}"
-            elif cycle >= 2:
+            elif cycle >= 3:
                 assert get(dut.active) == model.active
-            if not model.active and cycle > 2:
+            if not model.active and cycle > 3:
                 assert signed(get(dut.z), 32) == self.driven
             await cycles()
         self.moved += was_active and model.active and model.z != before
@@ -66,8 +66,9 @@ class Bench:
         dut.tick.value = 1
         await cycles()
         dut.tick.value = 0
+        await cycles()
         self.scan(*then)
-        await cycles(self.lift_cycles - 1)
+        await cycles(self.lift_cycles - 2)
         assert signed(get(dut.z), 32) == self.model.z
 
     async def line(self, plan: list[tuple[ScanState, bool]], drive, pause: float = 0.0, gap=lambda: 13) -> None:

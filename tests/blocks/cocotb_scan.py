@@ -13,10 +13,10 @@ from reflexarc_hw.blocks.scan.planner import NOW
 from reflexarc_hw.blocks.scan.point import POINT
 from reflexarc_hw.lib.formats import MARKER, POSITION
 
-TICK_CYCLES_MIN = parameters().get("tick_cycles_min", 8)
-PLACE_CYCLES = parameters().get("place_cycles", 3)
+TICK_CYCLES_MIN = parameters().get("tick_cycles_min", 10)
+PLACE_CYCLES = parameters().get("place_cycles", 4)
 DELAY = parameters().get("marker_delay_samples", 2)
-COMMAND_CYCLES = 4  # from a write's answer until nothing of its command is under way any more
+COMMAND_CYCLES = 6  # from a write's answer until nothing of its command is under way any more
 LIMIT = 1 << (POSITION.width - 1)
 RESET = {register.name: register.reset for register in scan.BLOCK.registers}
 SETTINGS = (
@@ -161,6 +161,9 @@ class Bench(World):
         counted = self.prepared and not pause
         self.prepared = True
         self.taken = False
+        await cycles()
+        dut.tick.value, dut.pause.value = 0, rng.randrange(2)  # pause means nothing between ticks
+        await settled()
         ready = get(dut.points__ready)
         if counted and sequence is not None:
             before = self.now.state
@@ -172,19 +175,25 @@ class Bench(World):
                 self._settle_update()
         assert ready == self.taken
         await cycles()
-        self._look(sequence is not None)
+        if self.taken:
+            self.shown = False
+            dut.points__valid.value = 0
+        self.renews, self.again = self.pending, False
+        self.rests = {name: self.registers[name] for name in ("settle_samples", "overscan_samples")}
         await settled()
         assert get(dut.pixel_start) == (counted and self.now.marker is not None and self.now.marker["first"])
         await cycles()
+        self._look(sequence is not None)
+        await cycles()
         self._noise()
-        between = rng.randrange(PLACE_CYCLES - 2, TICK_CYCLES_MIN - 2)
+        between = rng.randrange(PLACE_CYCLES - 4, TICK_CYCLES_MIN - 4)
         await cycles(between)
         if rng.random() < 0.1:
             self._show()  # too late for the next tick
         await settled()
         self.compare()
         assert get(dut.pixel_start) == 0
-        await cycles(TICK_CYCLES_MIN - 2 - between + (rng.randrange(5) if rng.random() < 0.3 else 0))
+        await cycles(TICK_CYCLES_MIN - 4 - between + (rng.randrange(5) if rng.random() < 0.3 else 0))
         return counted
 
     def _marker(self) -> dict[str, int] | None:
@@ -195,11 +204,8 @@ class Bench(World):
         return {name: int(value) for name, value in (self.now.marker | {"x": x, "y": y} | ends).items()}
 
     def _look(self, plays: bool) -> None:
-        """The cycle after a tick: what the next one will ask."""
+        """The third cycle after a tick: what the next one will ask."""
         dut, rng = self.dut, self.rng
-        dut.tick.value, dut.pause.value = 0, rng.randrange(2)  # pause means nothing between ticks
-        if self.taken:
-            self.shown = False
         if rng.random() >= self.games:
             self._show()
         dut.points__valid.value = int(self.shown)
@@ -207,8 +213,6 @@ class Bench(World):
         if plays and self.games:
             self.may_end, self.may_start = rng.random() >= self.games, rng.random() >= self.games
         dut.may_end.value, dut.may_start.value, dut.line_waits.value = int(self.may_end), int(self.may_start), int(self.line_waits)
-        self.renews, self.again = self.pending, False
-        self.rests = {name: self.registers[name] for name in ("settle_samples", "overscan_samples")}
 
     def _show(self) -> None:
         if self.entries and not self.shown:
@@ -217,13 +221,12 @@ class Bench(World):
             self.dut.points__payload.value = pack(POINT, self.entries[0])
 
     def _noise(self) -> None:
-        """The cycle after that one and all others: nothing of this counts but a point that the list shows now."""
+        """The cycle after that one and all others: nothing of this counts."""
         dut, rng = self.dut, self.rng
         if self.games:
             dut.may_end.value, dut.may_start.value, dut.late.value = (rng.randrange(2) for _ in range(3))
             if rng.random() < 0.1:
                 self._show()
-                self.offered = self.shown
 
     async def idle(self, ticks: int) -> None:
         for _ in range(ticks):
@@ -301,10 +304,11 @@ def random_config(rng, most_samples: int = 250) -> dict[str, int]:
     for name in GEOMETRY:
         # Outside of the range at times, but never so far that it would come round; fields are a few moves away.
         kind = name[:-2]
+        stepped = config["flags"] & ScanFlags.STEPPED
         most = {"step": 26, "line": 24 if config["interlace"] > 1 else 27, "field": 24}.get(kind, 31)
         bits = rng.choice((1, 8, 20, most))
         config[name] = rng.choice((0, 1, -1, rng.randrange(-(1 << bits), 1 << bits)))
-        if kind not in ("line", "field") and rng.random() < 0.02:
+        if kind not in ("line", "field", "step" if stepped else "") and rng.random() < 0.02:
             config[name] = rng.choice((-(1 << 31), (1 << 31) - 1))
     return config
 
@@ -377,7 +381,8 @@ def check_pixels(markers: list[dict[str, int]], config: dict[str, int], first: t
             turn, field = divmod(marker["line"], interlace)
             for axis, start_ in zip(AXES[:2], first, strict=False):
                 place = start_ + ((field * config[f"field_{axis}"] + turn * config[f"line_{axis}"]) << EXTRA)
-                place += (config["overscan_samples"] + along) * config[f"step_{axis}"]
+                step = config[f"step_{axis}"] << (EXTRA if ScanFlags.STEPPED in flags else 0)
+                place += (config["overscan_samples"] + along) * step
                 assert marker[axis] == max(-LIMIT, min(LIMIT - 1, place >> EXTRA))
 
 
@@ -922,7 +927,7 @@ async def a_position_outside_the_range_shows(dut):
 
 @cocotb.test()
 async def latencies(dut):
-    """State and beam one cycle after a tick, positions and ``overflow`` PLACE_CYCLES after it, STOP and live's fall two cycles."""
+    """State and beam two cycles after a tick, positions and ``overflow`` PLACE_CYCLES after it, STOP and live's fall three cycles."""
     bench = await ready(dut, "latencies")
     await bench.configure(pixels=4, step_x=2 << 20, step_y=-(2 << 20), blanking=7)
     await bench.go_to(LIMIT - (3 << 12), 0, 0)
@@ -933,6 +938,7 @@ async def latencies(dut):
         dut.tick.value, dut.pause.value = 1, 0
         await cycles()
         dut.tick.value = 0
+        await cycles()
 
     await tick()
     assert get(dut.state) == ScanState.FORWARD
@@ -943,7 +949,7 @@ async def latencies(dut):
         before = [get(port) for port in (dut.x, dut.y, dut.overflow)]
         await tick()
         assert get(dut.beam)
-        for _ in range(PLACE_CYCLES - 1):
+        for _ in range(PLACE_CYCLES - 2):
             await settled()
             assert [get(port) for port in (dut.x, dut.y, dut.overflow)] == before
             await cycles()
@@ -954,7 +960,7 @@ async def latencies(dut):
     dut.live.value = 0
     await settled()
     assert not get(dut.beam)
-    await cycles(2)
+    await cycles(3)
     assert get(dut.state) == ScanState.IDLE
     # STOP, from the cycle in which the bank has it.
     await cycles(10)
@@ -964,7 +970,7 @@ async def latencies(dut):
     await cycles(COMMAND_CYCLES)
     assert get(dut.state) == ScanState.WAIT
     writing = cocotb.start_soon(bench.bank.write("command", ScanCommand.STOP))
-    await cycles(BANK_CYCLES + 2)
+    await cycles(BANK_CYCLES + 3)
     assert get(dut.state) == ScanState.IDLE
     await writing
 

@@ -172,7 +172,7 @@ async def a_camera_that_does_not_come_is_late(dut):
     assert await bench.sync.read("late") == 1
     # Cut short: nothing is late any more.
     await bench.scan.write("command", ScanCommand.STOP)
-    await cycles(4)
+    await cycles(6)
     assert not get(dut.late)
 
 
@@ -220,7 +220,7 @@ async def a_queue_cleared_under_a_list_makes_it_starve(dut):
         await bench.state(ScanState.LIST)
         await cycles(rng.randrange(2 * TICK_CYCLES) + number % TICK_CYCLES)
         await bench.trajectory.write("clear", 1)
-        await cycles(4)
+        await cycles(5)
         held = bench.place()
         assert held in due
         await cycles(6 * TICK_CYCLES)
@@ -250,7 +250,7 @@ async def a_pixel_clock_ends_one_pixel_an_edge(dut):
         dut.lines.value = 0
         await cycles(low)
 
-    await bench.scan.configure(flags=int(scan.ScanFlags.STEPPED), pixels=5, lines=2, pixel_samples=2, step_x=1 << 20)
+    await bench.scan.configure(flags=int(scan.ScanFlags.STEPPED), pixels=5, lines=2, pixel_samples=2, step_x=1 << 12)
     await bench.scan.write("command", ScanCommand.START)
     await bench.state(ScanState.FORWARD)
     for pixel in range(10):

@@ -105,8 +105,8 @@ def raster(c: dict[str, int], x0: int, y0: int, z0: int = 0, world: World | None
 
         # A pass over the line: place number k is k steps from where it begins.
         overscan, samples, pixels = c["overscan_samples"], c["pixel_samples"], c["pixels"]
-        step = add((0, 0, 0), vector(c, "step"), -1 if backward else 1)
         stepped = bool(c["flags"] & ScanFlags.STEPPED)
+        step = add((0, 0, 0), vector(c, "step", 12 if stepped else 20), -1 if backward else 1)
         steps = pixels if stepped else pixels * samples
         for _ in range(c["settle_samples"]):
             yield tick(ScanState.SETTLE, place)

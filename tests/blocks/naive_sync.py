@@ -68,7 +68,7 @@ class NaiveSync:
     def may_end(self, now: int) -> bool:
         if not self.mode & (SyncMode.CAMERA | SyncMode.PIXEL_CLOCK):
             return True
-        if self._starts(now) or self._starts(now - 1) or now < 1:
+        if self._starts(now - 1) or now < 1:
             return False
         camera = SyncMode.CAMERA not in self.mode or self.exposed(now - 1)
         return camera and (SyncMode.PIXEL_CLOCK not in self.mode or self.clocked(now - 1))
@@ -88,13 +88,13 @@ class NaiveSync:
         return cycle.pixel_over and not self.may_end(now) or cycle.waiting and not self.may_start(now)
 
     def is_late(self, now: int) -> bool:
-        """The wait that lasts until the cycle before has had more ticks than it may."""
+        """The wait that lasts until two cycles before has had more ticks than it may."""
         ticks = 0
-        for c in reversed(range(now)):
-            if not self.waits(c):
+        for c in reversed(range(1, now)):
+            if not self.waits(c - 1):
                 break
             ticks += self.history[c].tick
         return ticks > self.wait_samples > 0
 
     def pulse(self, now: int) -> bool:
-        return any(c >= 0 and self.history[c].pixel_first for c in range(now - 1 - self.pulse_cycles, now - 1))
+        return any(c >= 0 and self.history[c].pixel_first for c in range(now - 2 - self.pulse_cycles, now - 2))

@@ -7,8 +7,8 @@ from reflexarc_hw.blocks.scan import Scan
 from reflexarc_hw.blocks.scan.scan import MARKER_DELAY_SAMPLES as DECLARED_DELAY
 from reflexarc_hw.blocks.scan.scan import TICK_CYCLES_MIN as DECLARED_MIN
 
-TICK_CYCLES_MIN = 8  # from one tick to the next
-PLACE_CYCLES = 3  # tick to x, y, z and overflow
+TICK_CYCLES_MIN = 11  # from one tick to the next
+PLACE_CYCLES = 4  # tick to x, y, z and overflow
 MARKER_DELAY_SAMPLES = 2
 
 

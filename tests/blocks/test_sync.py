@@ -7,7 +7,7 @@ from reflexarc_hw.blocks.sync.sync import LINE_CYCLES as DECLARED
 
 LINE_CYCLES = 4  # from an edge of a line to may_end or may_start
 EXTERNAL_CYCLES = 3  # from the column's consent to may_start
-TRIGGER_CYCLES = 2  # from a pixel's first sample to the pulse
+TRIGGER_CYCLES = 3  # from a pixel's first sample to the pulse
 
 
 def test_sync():

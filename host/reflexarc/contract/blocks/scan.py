@@ -72,7 +72,7 @@ BLOCK = Block(
         Register("overscan_samples", 0x20, Access.RW, "Samples in motion before the first and behind the last pixel.", width=24, unit="samples"),
         Register("turn_samples", 0x24, Access.RW, "Samples of each half of the turn behind a forward line; 0: a jump.", width=24, unit="samples"),
         Register("next_samples", 0x28, Access.RW, "Samples of each half of the way to the next line; 0: a jump.", width=24, unit="samples"),
-        *_axes("step", 0x2C, "Step in {} per sample (stepped: per pixel) along a line.", 2**-20),
+        *_axes("step", 0x2C, "Step in {} along a line: per sample; STEPPED: per pixel, and Q20.12.", 2**-20),
         *_axes("line", 0x38, "Step in {} from a line's start to that of the next in its field.", 2**-12),
         *_axes("field", 0x44, "Step in {} from a field's start to the next one's.", 2**-12),
         *_axes("turn_1", 0x50, "Acceleration in {} in the first half of the turn.", 2**-28),

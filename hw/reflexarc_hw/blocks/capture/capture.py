@@ -49,11 +49,14 @@ class Capture(wiring.Component):
         bank = attach_bank(m, self, capture.BLOCK)
         m.submodules.buffer = buffer = PacketBuffer(BUFFER_WORDS)
         wiring.connect(m, wiring.flipped(self.stream), buffer.stream)
-        current, monitor = self.samples[CURRENT], self.samples[MONITOR]
+        # Samples and markers go to a thousand places: they are kept here for a cycle, with the time that they came at.
+        samples, marker, z, now, aborted_now = Signal(SAMPLES), Signal(MARKER), Signal(POSITION), Signal(TIME), Signal()
+        m.d.sync += [samples.eq(self.samples), marker.eq(self.marker), z.eq(self.z), now.eq(self.time), aborted_now.eq(self.aborted)]
+        current, monitor = samples[CURRENT], samples[MONITOR]
 
         # Pulses since the last sample, and those of the period before it.
         level, before = Signal(COUNTERS), Signal(COUNTERS)
-        m.submodules.pulses = FFSynchronizer(self.pulses, level)
+        m.submodules.pulses = FFSynchronizer(self.pulses, level, stages=3)
         m.d.sync += before.eq(level)
         counts, totals = [], [bank.count_0, bank.count_1]
         for index in range(COUNTERS):
@@ -73,21 +76,21 @@ class Capture(wiring.Component):
         with m.If(monitor.valid):
             m.d.sync += latest.eq(monitor.code)
         values = {
-            Channel.Z: self.z,
+            Channel.Z: z,
             Channel.CURRENT: current.code,
             Channel.MONITOR: Mux(monitor.valid, monitor.code, latest),
             Channel.COUNTER_0: counts[0],
             Channel.COUNTER_1: counts[1],
         }
         counted = Signal()
-        m.d.comb += counted.eq(current.valid & self.marker.active)
+        m.d.sync += counted.eq(self.samples[CURRENT].valid & self.marker.active)
         sums = {channel: Signal(SUM, name=f"sum_{channel.name.lower()}") for channel in Channel}
         done = {channel: Signal(SUM, name=f"done_{channel.name.lower()}") for channel in Channel}
         number, number_done = Signal(SAMPLES_BITS), Signal(SAMPLES_BITS)
         index, index_done = Signal(16), Signal(16)
         with m.If(counted):
-            m.d.sync += [sums[channel].eq(Mux(self.marker.first, 0, sums[channel]) + value) for channel, value in values.items()]
-            m.d.sync += [number.eq(Mux(self.marker.first, 0, number) + 1), index.eq(self.marker.index)]
+            m.d.sync += [sums[channel].eq(Mux(marker.first, 0, sums[channel]) + value) for channel, value in values.items()]
+            m.d.sync += [number.eq(Mux(marker.first, 0, number) + 1), index.eq(marker.index)]
 
         # A packet is under way from its line's first sample until its CRC is written. A line that begins meanwhile is left out.
         idle = Signal()  # the last packet is written, or will be by the time a new header is
@@ -97,15 +100,15 @@ class Capture(wiring.Component):
         sequence = Signal(32)
         direction, second, line, time = Signal(), Signal(), Signal(16), Signal(TIME)
         m.d.comb += [
-            begins.eq(counted & self.marker.line_first),
-            leaving_out.eq(Mux(self.marker.line_first, ~idle, left_out)),
+            begins.eq(counted & marker.line_first),
+            leaving_out.eq(Mux(marker.line_first, ~idle, left_out)),
             counts.eq(counted & ~leaving_out),
         ]
         with m.If(begins):
             m.d.sync += left_out.eq(~idle)
             with m.If(idle):
                 m.d.sync += [
-                    direction.eq(self.marker.direction), second.eq(self.marker.second), line.eq(self.marker.line), time.eq(self.time),
+                    direction.eq(marker.direction), second.eq(marker.second), line.eq(marker.line), time.eq(now),
                     chosen.eq(bank.channels),
                 ]  # fmt: skip
 
@@ -116,9 +119,9 @@ class Capture(wiring.Component):
         sent, lost = Signal(16), Signal(15)
         pixels_sent, pixels_lost = Signal(32), Signal(32)
         m.d.sync += [
-            ended.eq(counts & self.marker.last),
-            ended_left_out.eq(counted & leaving_out & self.marker.last),
-            ending.eq(counts & self.marker.line_last),
+            ended.eq(counts & marker.last),
+            ended_left_out.eq(counted & leaving_out & marker.last),
+            ending.eq(counts & marker.line_last),
             trailing.eq(0),
         ]
         with m.If(begins & idle):
@@ -127,9 +130,9 @@ class Capture(wiring.Component):
         with m.If(ended & ~pixel_due):
             m.d.sync += [done[channel].eq(sums[channel]) for channel in Channel]
             m.d.sync += [number_done.eq(number), index_done.eq(index), pixel_due.eq(1)]
-        with m.If(counts & self.marker.line_last):
+        with m.If(counts & marker.line_last):
             m.d.sync += [open_.eq(0), aborted.eq(0)]
-        with m.Elif((self.aborted & (open_ | (begins & idle))) | (begins & open_)):
+        with m.Elif((aborted_now & (open_ | (begins & idle))) | (begins & open_)):
             # A line that begins before the last one has ended ends that one.
             m.d.sync += [trailing.eq(1), open_.eq(0), aborted.eq(1)]
         with m.If(ending | trailing):

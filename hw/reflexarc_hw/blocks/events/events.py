@@ -103,10 +103,10 @@ class ThresholdEvents(wiring.Component):
         m.d.sync += roomy.eq(buffer.room >= EVENT_LAYOUT.words + 4)
         with m.FSM():
             with m.State("WAIT"):
+                with m.If(judged):
+                    m.d.sync += [score.eq(excess), scale.eq(samples), class_id.eq(bank.class_id), time.eq(self.time), number.eq(sequence)]
                 with m.If(fire):
                     with m.If(roomy):
-                        m.d.sync += [score.eq(excess), scale.eq(samples), class_id.eq(bank.class_id), time.eq(self.time)]
-                        m.d.sync += number.eq(sequence)
                         m.next = "SCALE"
                     with m.Else():
                         m.d.sync += lost.eq(lost + 1)

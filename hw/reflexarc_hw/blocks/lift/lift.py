@@ -14,7 +14,7 @@ from reflexarc_hw.lib.memory import Ram
 
 SPACING_MAX = 12
 PLACE_BITS = (DEPTH - 1).bit_length()
-COUNT_BITS = PLACE_BITS + SPACING_MAX + 1  # samples of a line that have a place, at most DEPTH << SPACING_MAX
+PLACED = PLACE_BITS + SPACING_MAX + 1  # a place and a fraction of it, up to the end of the last one
 BEYOND_BITS = 40  # those that have none: 8192 pixels of 2**24 samples fit three times
 PART_BITS = 16  # of a product's lower part
 LIFT_CYCLES = 11  # from a tick to the new z
@@ -26,7 +26,7 @@ class Lift(wiring.Component):
     Sample k of the line finds ``place[k >> spacing] + (place[(k >> spacing) + 1] - place[k >> spacing]) * fraction`` plus the height;
     before the line's first place and behind its last these stand. ``z`` goes there by ``step`` a sample at most, from where it is.
 
-    ``state`` and ``second`` are the scan's after the tick from the cycle after it on. A scan that was stopped has no pass, whatever
+    ``state`` and ``second`` are the scan's after the tick from the second cycle after it on. A scan that was stopped has no pass, whatever
     ``second`` says: arming alone never starts motion.
     """
 
@@ -43,82 +43,78 @@ class Lift(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bank = attach_bank(m, self, lift.BLOCK)
-        m.submodules.places = places = Ram(POSITION, DEPTH)
         runs = (self.state != ScanState.IDLE) & (self.state != ScanState.MOVING)
         m.d.sync += self.active.eq(self.second & self.live & runs)
 
-        # Samples of the line before the one that comes, counted from its low end: those that have a place, then those beyond. ``before``
-        # is one less than ``count``, for the way back.
-        count, before = Signal(COUNT_BITS), Signal(COUNT_BITS)
+        # Where the sample that comes is in the line, counted from its low end in places and fractions of a place, then samples beyond those
+        # that have a place. ``before`` is the sample before it, for the way back.
+        here, before = Signal(PLACED), Signal(PLACED)
         beyond, is_beyond = Signal(BEYOND_BITS), Signal()
         last_place = Signal(PLACE_BITS)
         forward, backward = self.state == ScanState.FORWARD, self.state == ScanState.BACKWARD
-        counted = Signal()
-        m.d.comb += counted.eq(self.tick & ~self.pause)
-        # Of the sample that comes; they follow the tick by two cycles.
-        spacing = Signal(range(SPACING_MAX + 1))
-        where = Signal(COUNT_BITS + SPACING_MAX)
+        counted, in_forward, in_backward = Signal(), Signal(), Signal()
+        m.d.sync += [counted.eq(self.tick & ~self.pause), in_forward.eq(forward), in_backward.eq(backward)]
+        spacing = Signal(SPACING_MAX + 1, init=1 << SPACING_MAX)  # fraction of a place that is a sample; one-hot
         place, fraction, ended = Signal(PLACE_BITS), Signal(SPACING_MAX), Signal()  # ended: no room for its place
-        m.d.comb += where.eq(Cat(Const(0, SPACING_MAX), Mux(backward, before, count)) >> spacing)
-        m.d.sync += [
-            fraction.eq(where[:SPACING_MAX]),
-            place.eq(where[SPACING_MAX:]),
-            ended.eq(where[SPACING_MAX + PLACE_BITS :].any()),
-        ]
+        m.d.sync += Cat(fraction, place, ended).eq(Mux(backward, before, here))
         with m.If(counted):
-            with m.If(forward & ended):
+            with m.If(in_forward & ended):
                 m.d.sync += [beyond.eq(beyond + 1), is_beyond.eq(1)]
-            with m.Elif(forward):
-                m.d.sync += [count.eq(count + 1), before.eq(count)]
-            with m.Elif(backward & is_beyond):
+            with m.Elif(in_forward):
+                m.d.sync += [here.eq(here + spacing), before.eq(here)]
+            with m.Elif(in_backward & is_beyond):
                 m.d.sync += [beyond.eq(beyond - 1), is_beyond.eq(beyond != 1)]
-            with m.Elif(backward):
-                m.d.sync += [count.eq(before), before.eq(Mux(before == 0, 0, before - 1))]
+            with m.Elif(in_backward):
+                m.d.sync += [here.eq(before), before.eq(Mux(before == 0, 0, before - spacing))]
             with m.Elif(~self.second):
-                m.d.sync += [count.eq(0), before.eq(0), beyond.eq(0), is_beyond.eq(0)]
-        first_pass = counted & forward & ~self.second
-        m.d.comb += [
-            places.write_enable.eq(first_pass & ~ended & (fraction == 0)),
-            places.write_address.eq(place),
-            places.write_data.eq(self.held_z),
-        ]
+                m.d.sync += [here.eq(0), before.eq(0), beyond.eq(0), is_beyond.eq(0)]
+        with m.If((here == 0) & ~self.second):  # one spacing for a line and its second pass
+            m.d.sync += spacing.eq((1 << SPACING_MAX) >> bank.spacing)
+        first_pass = counted & in_forward & ~self.second
         with m.If(first_pass):
             m.d.sync += bank.overrun.eq(ended)
             with m.If(~ended):
                 m.d.sync += last_place.eq(place)
-            with m.If(count == 0):  # one spacing for a line and its second pass; sample 0 has place 0 with any
-                m.d.sync += spacing.eq(bank.spacing)
 
-        # The place before and the one behind, then what lies between. Stages follow the tick.
-        stages = Signal(LIFT_CYCLES - 1)
+        # The place before and the one behind, each from a memory of its own, then what lies between. Stages follow the tick.
+        m.submodules.places = places = Ram(POSITION, DEPTH)
+        m.submodules.places_behind = places_behind = Ram(POSITION, DEPTH)
+        for ram in (places, places_behind):
+            m.d.comb += [
+                ram.write_enable.eq(first_pass & ~ended & (fraction == 0)),
+                ram.write_address.eq(place),
+                ram.write_data.eq(self.held_z),
+            ]
+        stages = Signal(LIFT_CYCLES - 2)
         m.d.sync += stages.eq(Cat(counted & self.second, stages))
         at_end = ended | (place >= last_place)
-        m.d.comb += places.read_address.eq(Mux(at_end, last_place, Mux(stages[1], place, place + 1)))
-        low, rise = Signal(POSITION), Signal(signed(POSITION.width + 1))
+        m.d.comb += [
+            places.read_address.eq(Mux(at_end, last_place, place)),
+            places_behind.read_address.eq(Mux(at_end, last_place, place + 1)),
+        ]
+        rise = Signal(signed(POSITION.width + 1))
         above = Signal(signed(POSITION.width + 1))
         # In two parts: each is one multiplier, and their sum has a cycle of its own.
         upper = Signal(signed(POSITION.width + 1 - PART_BITS + SPACING_MAX + 1))
         lower = Signal(PART_BITS + SPACING_MAX)
         target = Signal(signed(POSITION.width + 2))
         with m.If(stages[3]):
-            m.d.sync += low.eq(places.read_data)
+            m.d.sync += [rise.eq(places_behind.read_data - places.read_data), above.eq(places.read_data + bank.height)]
         with m.If(stages[4]):
-            m.d.sync += [rise.eq(places.read_data - low), above.eq(low + bank.height)]
-        with m.If(stages[5]):
             m.d.sync += [
                 upper.eq(rise[PART_BITS:].as_signed() * Cat(fraction, Const(0, 1)).as_signed()),
                 lower.eq(rise[:PART_BITS] * fraction),
             ]
-        with m.If(stages[6]):
+        with m.If(stages[5]):
             m.d.sync += target.eq(above + (upper << (PART_BITS - SPACING_MAX)) + (lower >> SPACING_MAX))
         # What is beyond the range of a position stands at its end.
         inside = target[POSITION.width - 1 :].all() | (target[POSITION.width - 1 :] == 0)
         rail = Cat((~target[-1]).replicate(POSITION.width - 1), target[-1])
         goal = Signal(POSITION)
         m.d.comb += goal.eq(Mux(inside, target[: POSITION.width], rail))
-        nearer = approach(m, "z", stages[7], stages[8], self.z, goal, bank.step)
+        nearer = approach(m, "z", stages[6], stages[7], self.z, goal, bank.step)
         with m.If(~self.active):
             m.d.sync += self.z.eq(self.held_z)
-        with m.Elif(stages[9]):
+        with m.Elif(stages[8]):
             m.d.sync += self.z.eq(nearer)
         return m

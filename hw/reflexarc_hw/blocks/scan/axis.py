@@ -12,6 +12,8 @@ FINE = signed(INTEGER_BITS + STEP_FRACTION_BITS)  # Q22.20, DAC LSB
 SPEED = signed(INTEGER_BITS + TURN_FRACTION_BITS)  # Q22.28, DAC LSB per sample
 DRIFT = signed(INTEGER_BITS + DRIFT_FRACTION_BITS)  # Q22.40, DAC LSB
 WORD = signed(32)
+STEP = signed(21 + STEP_FRACTION_BITS)  # Q21.20, DAC LSB per sample or pixel
+PREPARE_CYCLES = 4
 
 # Of one axis, as the registers give them; see the contract for their units.
 COURSE = data.StructLayout({name: WORD for name in ("step", "line", "field", "turn_1", "turn_2", "next_1", "next_2", "drift")})
@@ -54,7 +56,7 @@ class Axis(wiring.Component):
     """A position that moves by plan.
 
     ``plan`` stands from the cycle of ``prepare`` on; the change that it means is ready PREPARE_CYCLES later, and a ``go`` does it. ``look``
-    comes 3 cycles or more before ``prepare`` and measures the way to the target. ``begin`` (a command) counts drift from here; while
+    comes 4 cycles or more before ``prepare`` and measures the way to the target. ``begin`` (a command) counts drift from here; while
     ``aim`` the target is ``wanted``. ``line_start`` and ``field_start``, in the cycle after a ``go``, keep the place. While ``dead`` a place
     that is outside of the range becomes the rail that it stands at: otherwise it would trip the interlock for good.
 
@@ -62,6 +64,7 @@ class Axis(wiring.Component):
     """
 
     course: In(COURSE)
+    stepped: In(1)  # its step is Q20.12 per pixel, otherwise Q12.20 per sample
     plan: In(PLAN)
     look: In(1)
     prepare: In(1)
@@ -91,7 +94,7 @@ class Axis(wiring.Component):
         change = Signal(FINE)
         drift = Signal(DRIFT)
 
-        # Way to the target, then what a move may take of it. Two cycles.
+        # Way to the target, then what a move may take of it.
         way = Signal(signed(FINE.width + 1))
         most = Cat(self.most, Const(0, 1)).as_signed()
         looked = Signal()
@@ -101,43 +104,44 @@ class Axis(wiring.Component):
             m.d.sync += way.eq(target - position)
         with m.If(looked):
             m.d.sync += [above.eq(way > most), below.eq(way + most < 0), self.arrived.eq(way == 0)]
-        m.d.comb += move.eq(Mux(above, most, Mux(below, self.least, way)))
 
-        # The plan, first cycle: what a turn and a target are made of.
-        prepared = Signal()
-        acceleration = Signal(signed(WORD.width + 1))  # Q5.28, DAC LSB per sample^2
+        # Each stage ends in registers, and none has more than a choice and a sum.
+        prepared = Signal(PREPARE_CYCLES - 1)
+        m.d.sync += prepared.eq(Cat(self.prepare, prepared))
+        # 1: what a turn and a target are made of
+        chosen = Signal(WORD)  # Q4.28, DAC LSB per sample^2
+        step, reverse, along = Signal(STEP), Signal(STEP), Signal(STEP)
+        anchor, further = Signal(FINE), Signal(FINE)
+        m.d.sync += [step.eq(Mux(self.stepped, fine(course.step, POSITION_FRACTION_BITS), course.step)), reverse.eq(-step)]
+        with m.If(self.prepare):
+            m.d.sync += [
+                chosen.eq(Mux(plan.next, Mux(plan.second, course.next_2, course.next_1), Mux(plan.second, course.turn_2, course.turn_1))),
+                along.eq(Mux(plan.back, reverse, step)),
+                anchor.eq(Mux(plan.new_field, field, Mux(plan.from_start, start, position))),
+                further.eq(fine(Mux(plan.new_field, course.field, Mux(plan.advance, course.line, 0)), POSITION_FRACTION_BITS)),
+                move.eq(Mux(above, most, Mux(below, self.least, way))),
+            ]
+        # 2: acceleration, the speed that it adds to, the target
+        acceleration = Signal(signed(WORD.width + 1))  # Q5.28
         base = Signal(SPEED)
-        chosen = Mux(plan.next, Mux(plan.second, course.next_2, course.next_1), Mux(plan.second, course.turn_2, course.turn_1))
-        along, reverse = Signal(signed(WORD.width + 1)), Signal(signed(WORD.width + 1))
-        m.d.comb += along.eq(Mux(plan.back, reverse, course.step))
-        m.d.sync += [reverse.eq(-course.step), prepared.eq(self.prepare)]
-        with m.If(self.prepare & (plan.motion == Motion.TURN)):
+        with m.If(prepared[0]):
             m.d.sync += [
                 acceleration.eq(Mux(plan.mirror, -chosen, chosen)),
                 base.eq(Mux(plan.enter, Cat(Const(0, TURN_FRACTION_BITS - STEP_FRACTION_BITS), along).as_signed(), speed)),
             ]
-        anchor, further = Signal(FINE), Signal(FINE)
-        with m.If(self.prepare & plan.leave):
-            m.d.sync += [
-                anchor.eq(Mux(plan.new_field, field, Mux(plan.from_start, start, position))),
-                further.eq(
-                    Mux(
-                        plan.new_field,
-                        fine(course.field, POSITION_FRACTION_BITS),
-                        Mux(plan.advance, fine(course.line, POSITION_FRACTION_BITS), 0),
-                    )
-                ),
-            ]
-        # Second cycle: the change.
-        with m.If(prepared & plan.leave):
-            m.d.sync += target.eq(anchor + further)
-        with m.If(prepared):
-            m.d.sync += speed_next.eq(base + acceleration)
+            with m.If(plan.leave):
+                m.d.sync += target.eq(anchor + further)
+        # 3: the turn
+        turn = Signal(SPEED)  # Q22.28, DAC LSB
+        with m.If(prepared[1]):
+            m.d.sync += [speed_next.eq(base + acceleration), turn.eq(base + (acceleration >> 1))]
+        # 4: the change
+        with m.If(prepared[2]):
             with m.Switch(plan.motion):
                 with m.Case(Motion.LINE):
                     m.d.sync += change.eq(along)
                 with m.Case(Motion.TURN):
-                    m.d.sync += change.eq((base + (acceleration >> 1)) >> (TURN_FRACTION_BITS - STEP_FRACTION_BITS))
+                    m.d.sync += change.eq(turn >> (TURN_FRACTION_BITS - STEP_FRACTION_BITS))
                 with m.Case(Motion.MOVE):
                     m.d.sync += change.eq(move)
                 with m.Case(Motion.SEGMENT):

@@ -1,6 +1,6 @@
 """What the next counted tick does: made anew after each tick, registered."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -53,13 +53,14 @@ THEN = data.StructLayout(
     }
 )
 
-PLAN_CYCLES = 3  # from ``look`` to the plan
+PLAN_CYCLES = 5  # from ``look`` to the plan
 
 
 class Planner(wiring.Component):
-    """Two registered steps of comparisons after ``look``, then the plan, PLAN_CYCLES after it.
+    """Registered steps of comparisons after ``look``, then the plan, PLAN_CYCLES after it.
 
-    ``now``, ``given`` (settings in force), ``entry`` (of the list) and ``line`` (of the pixel's end) stand still meanwhile.
+    ``now``, ``given`` (settings in force) and ``entry`` (of the list) stand still meanwhile. ``may_end``, ``may_start``, ``line_waits`` and
+    ``offered`` are looked at in the cycle after ``look``.
     """
 
     now: In(NOW)
@@ -88,22 +89,20 @@ class Planner(wiring.Component):
         assert (ScanFlags.BACKWARD, ScanFlags.SERPENTINE, ScanFlags.STEPPED, ScanFlags.LIFT) == (1, 2, 4, 8)
         both_ways, serpentine, stepped = flags[0], flags[1] & ~flags[0], flags[2]
         lifting = flags[3] & both_ways
-        stages = Signal(2)
+        stages = Signal(PLAN_CYCLES - 1)
         m.d.sync += stages.eq(Cat(self.look, stages))
 
-        # 1: comparisons.
+        # 1: comparisons; where a line could be left, and in which direction the next one would be.
         rest = Mux(now.state == ScanState.SETTLE, given.settle_samples, given.overscan_samples)
         way = Mux(now.turn_next, given.next_samples, given.turn_samples)
-        over, may_end, may_start, index_last, line_last, field_last, rest_last, half, turning, again, advance = (
-            Signal(name=name) for name in ("over", "may_end", "may_start", "index_last", "line_last", "field_last", "rest_last", "half",
-            "turning", "again", "advance"))  # fmt: skip
+        over, index_last, line_last, field_last, rest_last, half, turning, again, advance, in_line = (
+            Signal(name=name) for name in ("over", "index_last", "line_last", "field_last", "rest_last", "half", "turning", "again", "advance",
+            "in_line"))  # fmt: skip
         following = Signal(25)  # samples with the next one
         turn_jumps, next_jumps, settles, overscans = Signal(), Signal(), Signal(), Signal()
         with m.If(self.look):
             m.d.sync += [
                 over.eq(now.samples >= Mux(now.listing, self.entry.samples, given.pixel_samples)),
-                may_end.eq(self.may_end | (now.listing & ~self.entry.pixel)),
-                may_start.eq(self.may_start),
                 index_last.eq(now.pixel + 1 >= given.pixels),
                 line_last.eq(now.line + given.interlace >= given.lines),
                 field_last.eq((now.field + 1 >= given.interlace) | (now.field + 1 >= given.lines)),
@@ -118,23 +117,19 @@ class Planner(wiring.Component):
                 next_jumps.eq(given.next_samples == 0),
                 settles.eq(given.settle_samples != 0),
                 overscans.eq(given.overscan_samples != 0),
+                in_line.eq(Cat(now.state == state for state in (ScanState.OVERSCAN, ScanState.FORWARD, ScanState.BACKWARD)).any()),
             ]
-        m.d.comb += [
-            self.over.eq(
-                over
-                & (
-                    (now.state == ScanState.FORWARD)
-                    | (now.state == ScanState.BACKWARD)
-                    | ((now.state == ScanState.LIST) & self.entry.pixel)
-                )
-            )
-        ]
+        with m.If(stages[0]):
+            lines = (now.state == ScanState.FORWARD) | (now.state == ScanState.BACKWARD)
+            m.d.sync += self.over.eq(over & (lines | ((now.state == ScanState.LIST) & self.entry.pixel)))
 
-        # 2: what ends with this sample, and what the end of the line means.
-        leaves, finishes, to_field, jumps, moves, turned, offered = (
-            Signal(name=name) for name in ("leaves", "finishes", "to_field", "jumps", "moves", "turned", "offered"))  # fmt: skip
+        # 2: what ends with this sample, what the end of the line means, which line would begin: the next one, or the same once more.
+        leaves, finishes, to_field, jumps, moves, turned, may_start, offered = (
+            Signal(name=name) for name in ("leaves", "finishes", "to_field", "jumps", "moves", "turned", "may_start", "offered"))  # fmt: skip
+        backward, new = Signal(), Signal()
         next_settles, next_overscans = Signal(), Signal()
         frame_ends = advance & line_last & field_last
+        may_end = self.may_end | (now.listing & ~self.entry.pixel)
         with m.If(stages[0]):
             m.d.sync += [
                 self.pixel_ends.eq(over & may_end),
@@ -148,61 +143,80 @@ class Planner(wiring.Component):
                 # Once a pixel has had its samples, it rests until it ends: what it waits for does not lengthen the line.
                 moves.eq(Mux(over, may_end, now.listing | ~stepped)),
                 turned.eq(following >= (way << 1)),
+                may_start.eq(self.may_start),
                 offered.eq(self.offered),
                 next_settles.eq(self.next_settle != 0),
                 next_overscans.eq(self.next_overscan != 0),
+                # Of trace and retrace, the way back and the second pass are the same line.
+                backward.eq(Mux(in_line, turning, now.backward)),
+                new.eq(Mux(in_line, advance, now.fields | ~both_ways | (~now.backward & ~now.second))),
             ]
 
-        # 3: the plan.
-        plan, then = Signal(PLAN), Signal(THEN)
+        # 3: the states that such a line begins with: ``begun``, without its rest ``run``, of the line that waits ``started``.
+        begun, run, started = Signal(ScanState), Signal(ScanState), Signal(ScanState)
+
+        def running(backward, overscans) -> Value:
+            return Mux(overscans, ScanState.OVERSCAN, Mux(backward, ScanState.BACKWARD, ScanState.FORWARD))
+
         with m.If(stages[1]):
+            with m.If(new & self.line_waits):
+                m.d.sync += begun.eq(ScanState.WAIT)
+            with m.Elif(Mux(new, next_settles, settles)):
+                m.d.sync += begun.eq(ScanState.SETTLE)
+            with m.Else():
+                m.d.sync += begun.eq(running(backward, Mux(new, next_overscans, overscans)))
+            m.d.sync += [
+                run.eq(running(now.backward, overscans)),
+                started.eq(Mux(settles, ScanState.SETTLE, running(now.backward, overscans))),
+            ]
+
+        # 4: where the way leads from a line that is left: the frame's end, a move to the next field, a jump or a turn.
+        left = Signal(ScanState)
+        fields, jumping, departing = Signal(), Signal(), Signal()
+        with m.If(stages[2]):
+            m.d.sync += [
+                left.eq(Mux(finishes, ScanState.IDLE, Mux(to_field, ScanState.MOVING, Mux(jumps, begun, ScanState.TURN)))),
+                fields.eq(to_field),
+                jumping.eq(jumps & ~finishes & ~to_field),
+                departing.eq(~jumps & ~finishes & ~to_field),
+            ]
+
+        # 5: the plan.
+        plan, then = Signal(PLAN), Signal(THEN)
+        with m.If(stages[3]):
             m.d.sync += [self.plan.eq(plan), self.then.eq(then)]
 
-        def run_line(backward, overscans) -> None:
-            m.d.comb += then.restart.eq(1)
-            with m.If(overscans):
-                m.d.comb += [then.state.eq(ScanState.OVERSCAN), then.behind.eq(0)]
-            with m.Else():
-                m.d.comb += then.state.eq(Mux(backward, ScanState.BACKWARD, ScanState.FORWARD))
+        def enter_line(state) -> None:
+            m.d.comb += [then.state.eq(state), then.restart.eq(1), then.behind.eq(0)]
 
-        def enter_line(backward, settles, overscans) -> None:
-            run_line(backward, overscans)
-            with m.If(settles):
-                m.d.comb += then.state.eq(ScanState.SETTLE)
-
-        def begin_line(backward, new) -> None:
-            """A line of the raster whose place is reached; ``new``: not the same one once more."""
-            enter_line(backward, Mux(new, next_settles, settles), Mux(new, next_overscans, overscans))
+        def begin_line() -> None:
+            """A line of the raster whose place is reached."""
+            enter_line(begun)
             m.d.comb += then.line_start.eq(new)
-            with m.If(new & self.line_waits):
-                m.d.comb += then.state.eq(ScanState.WAIT)
 
         def leave_line() -> None:
-            """Behind a line: the frame's end, a move to the next field, a jump or a turn."""
             m.d.comb += [
-                plan.motion.eq(Motion.REST),
+                plan.motion.eq(Mux(jumping, Motion.ARRIVE, Mux(departing, Motion.TURN, Motion.REST))),
                 plan.leave.eq(1),
+                plan.enter.eq(departing),
                 plan.advance.eq(advance),
                 plan.from_start.eq(~both_ways & ~serpentine),
+                plan.new_field.eq(fields),
                 plan.next.eq(~turning & ~again),
                 plan.mirror.eq(again),
                 plan.second.eq(0),
+                then.state.eq(left),
                 then.restart.eq(1),
+                then.behind.eq(0),
+                then.fields.eq(fields),
                 then.turn_next.eq(plan.next),
                 then.turn_mirror.eq(again),
-                then.backward.eq(turning),
+                then.backward.eq(turning & ~fields),
                 then.second.eq((now.second & turning) | again),
                 then.advance.eq(advance),
+                then.finish.eq(finishes),
+                then.line_start.eq(jumping & new),
             ]
-            with m.If(finishes):
-                m.d.comb += [then.state.eq(ScanState.IDLE), then.finish.eq(1)]
-            with m.Elif(to_field):
-                m.d.comb += [then.state.eq(ScanState.MOVING), then.fields.eq(1), then.backward.eq(0), plan.new_field.eq(1)]
-            with m.Elif(jumps):
-                m.d.comb += plan.motion.eq(Motion.ARRIVE)
-                begin_line(turning, advance)
-            with m.Else():
-                m.d.comb += [plan.motion.eq(Motion.TURN), plan.enter.eq(1), then.state.eq(ScanState.TURN)]
 
         def take_entry() -> None:
             """The list's next entry, or starvation."""
@@ -228,16 +242,16 @@ class Planner(wiring.Component):
                     m.d.comb += [then.state.eq(ScanState.IDLE), then.fields.eq(0)]
                     with m.If(now.fields):
                         m.d.comb += then.field_start.eq(1)
-                        begin_line(0, 1)
+                        begin_line()
             with m.Case(ScanState.WAIT):
                 with m.If(may_start):
                     with m.If(~now.listing):
-                        enter_line(now.backward, settles, overscans)
+                        enter_line(started)
                     with m.Elif(offered):
                         take_entry()
             with m.Case(ScanState.SETTLE):
                 with m.If(rest_last):
-                    run_line(now.backward, overscans)
+                    enter_line(run)
             with m.Case(ScanState.OVERSCAN):
                 m.d.comb += plan.motion.eq(Motion.LINE)
                 with m.If(leaves):
@@ -259,8 +273,7 @@ class Planner(wiring.Component):
                 m.d.comb += plan.motion.eq(Motion.TURN)
                 with m.If(turned):
                     m.d.comb += plan.motion.eq(Motion.ARRIVE)
-                    # Of trace and retrace, the way back and the second pass are the same line.
-                    begin_line(now.backward, ~both_ways | (~now.backward & ~now.second))
+                    begin_line()
             with m.Case(ScanState.LIST):
                 with m.If(self.entry.segment & moves):
                     m.d.comb += plan.motion.eq(Motion.SEGMENT)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from reflexarc.contract.blocks import scan
 from reflexarc.contract.blocks.scan import AXES, Blanking, ScanCommand, ScanState
 from reflexarc.contract.packets import Direction
-from reflexarc_hw.blocks.scan.axis import COURSE, Axis
+from reflexarc_hw.blocks.scan.axis import COURSE, PREPARE_CYCLES, Axis
 from reflexarc_hw.blocks.scan.planner import NOW, PLAN_CYCLES, SETTINGS, SIZES, Planner
 from reflexarc_hw.blocks.scan.point import POINT
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
@@ -16,14 +16,14 @@ from reflexarc_hw.lib.formats import MARKER, POSITION
 # Samples between a position and the sample that was taken there: the code waits for a DAC frame and the frame for its last bit, which
 # together end before the second conversion after it (see the page of this block).
 MARKER_DELAY_SAMPLES = 2
-BUSY_CYCLES = PLAN_CYCLES + 3  # after a tick, in which the next one is prepared
-TICK_CYCLES_MIN = BUSY_CYCLES + 2
+BUSY_CYCLES = PLAN_CYCLES + PREPARE_CYCLES - 1  # in which the next tick is prepared, from the second one after a tick on
+TICK_CYCLES_MIN = BUSY_CYCLES + 3
 
 
 class Scan(wiring.Component):
     """Moves x, y and an offset of z, and says of each sample which pixel it belongs to.
 
-    All motion happens in the cycle of ``tick`` (sample valid); a tick with ``pause`` high moves nothing but the drift. Runs only while
+    All motion follows a ``tick`` (sample valid); one with ``pause`` high moves nothing but the drift. Runs only while
     ``live``: without it a raster or list ends at once and the position holds. ``marker`` belongs to the sample of the present tick;
     ``frame_start`` strobes when a raster or list begins, ``aborted`` when it ends before its end; ``overflow`` is high while a position
     is outside Q20.12 (the interlock trips on it). ``beam`` is high where the beam may fall on the specimen; like the markers it is late by
@@ -63,7 +63,7 @@ class Scan(wiring.Component):
         m = Module()
         bank = attach_bank(m, self, scan.BLOCK)
         now = Signal(NOW)
-        entry = Signal(POINT)
+        entry, coming = Signal(POINT), Signal(POINT)  # of the list: the present one, and what it showed in the last cycle
         frames, starvations = Signal(32), Signal(32)
 
         # Settings: those of the registers, which a line's start takes over if told to (``waits``), and those in force.
@@ -79,25 +79,31 @@ class Scan(wiring.Component):
             *(offered[axis][name].eq(getattr(bank, f"{name}_{axis}")) for axis in AXES for name in COURSE.members),
         ]
 
-        # A command that begins something waits until the place is known, for the tick of its cycle and for that of the one before, and so
-        # for less than the bus needs for the next write. What was planned before it is void, as is what was before a stop.
+        m.submodules.planner = planner = Planner()
+        then = planner.then
+
+        # A command that begins something waits until the place is known, for the cycles that a tick takes, and so for less than the bus needs
+        # for the next write. What was planned before it is void, as is what was before a stop.
         stages = Signal(BUSY_CYCLES)
-        stop = Signal(init=1)
+        stop, stopped = Signal(init=1), Signal(init=1)  # no tick counts any more; the last one that did is over
         asked, order = Signal(), Signal(ScanCommand)
-        begin, void, planned, count = Signal(), Signal(), Signal(), Signal()
+        begin, void, planned, starts = Signal(), Signal(), Signal(), Signal()
         idle = Signal()
-        late_tick, dead = Signal(), Signal(init=1)
+        # Ticks go to a thousand places: each kind has a register of its own, and all that follows from a tick follows from them.
+        ticked, counted, drifting = Signal(), Signal(), Signal()
+        dead = Signal(init=1)
         m.d.sync += [
+            ticked.eq(self.tick),
+            counted.eq(self.tick & ~self.pause & ~stop & ~begin & planned & (~then.take | self.points.valid)),
+            coming.eq(self.points.payload),
+            drifting.eq(self.tick & self.live),
+            begin.eq(asked & ~(self.tick | ticked | begin | stop | stopped)),
             dead.eq(~self.live),
             stop.eq((bank.command_strobe & (bank.command == ScanCommand.STOP)) | ~self.live),
-            stages.eq(Cat(self.tick, Mux(void, 0, stages))),
-            late_tick.eq(self.tick),
+            stopped.eq(stop),
+            stages.eq(Cat(ticked, Mux(void, 0, stages))),
         ]
-        m.d.comb += [
-            begin.eq(asked & ~self.tick & ~late_tick & ~stop),
-            count.eq(self.tick & ~self.pause & ~stop & planned),
-            void.eq(stop | begin),
-        ]
+        m.d.comb += void.eq(stop | stopped | begin)
         with m.If(bank.command_strobe & idle):
             m.d.sync += [
                 asked.eq(Cat(bank.command == one for one in (ScanCommand.START, ScanCommand.LIST, ScanCommand.MOVE)).any()),
@@ -106,8 +112,6 @@ class Scan(wiring.Component):
         with m.Elif(begin | stop):
             m.d.sync += asked.eq(0)
 
-        m.submodules.planner = planner = Planner()
-        then = planner.then
         # A list's entry that was there when the plan was made and is withdrawn before its tick is not taken: that tick does not count.
         with m.If(void | (then.take & ~self.points.valid)):
             m.d.sync += planned.eq(0)
@@ -142,18 +146,17 @@ class Scan(wiring.Component):
 
         # What a counted tick does.
         line_start, field_start = Signal(), Signal()  # one cycle later, when the place is reached
-        begun = Signal()  # and what counts samples
         takes, renew, renewing = Signal(), Signal(), Signal()
+        # A stop in the cycle of the tick makes no difference: without a raster what waits is taken at once.
+        renewed = self.tick & ~self.pause & renew
         m.d.sync += [
             line_start.eq(0),
             field_start.eq(0),
-            begun.eq(count & then.restart),
-            takes.eq(0),
             renew.eq(then.line_start & renews & planned),
+            renewing.eq(renewed),
+            takes.eq(renewed),
         ]
-        # A stop in the cycle of the tick makes no difference: without a raster what waits is taken at once.
-        m.d.comb += renewing.eq(self.tick & ~self.pause & renew)
-        with m.If(renewing | takes):
+        with m.If(takes):
             m.d.sync += given.eq(offered)
         with m.If(renewing):
             m.d.sync += [
@@ -161,8 +164,14 @@ class Scan(wiring.Component):
                 given.overscan_samples.eq(next_overscan),
                 waits.eq(again),
             ]
-        m.d.comb += self.points.ready.eq(count & then.take)
-        with m.If(count):
+        m.d.comb += [
+            self.points.ready.eq(counted & then.take),
+            starts.eq(
+                (then.state == ScanState.FORWARD) | (then.state == ScanState.BACKWARD) | ((then.state == ScanState.LIST) & coming.pixel)
+            ),
+        ]
+        m.d.sync += self.pixel_start.eq(counted & then.restart & starts)
+        with m.If(counted):
             m.d.sync += [
                 now[name].eq(then[name]) for name in ("state", "backward", "second", "behind", "fields", "turn_next", "turn_mirror")
             ]
@@ -183,7 +192,7 @@ class Scan(wiring.Component):
             with m.If(then.finish):
                 m.d.sync += frames.eq(frames + 1)
             with m.If(then.take):
-                m.d.sync += entry.eq(self.points.payload)
+                m.d.sync += entry.eq(coming)
             with m.If((then.state == ScanState.STARVED) & (now.state != ScanState.STARVED)):
                 m.d.sync += starvations.eq(starvations + 1)
 
@@ -193,9 +202,8 @@ class Scan(wiring.Component):
             idle.eq(now.state == ScanState.IDLE),
             moving.eq((now.state == ScanState.MOVING) & ~now.fields),
             raster.eq(~idle & ~moving),
-            aim.eq(moving),
         ]
-        m.d.sync += in_frame.eq(raster & ~now.listing)
+        m.d.sync += [in_frame.eq(raster & ~now.listing), aim.eq(moving)]
         with m.If(waits & ~in_frame):
             m.d.sync += [takes.eq(1), waits.eq(0)]
         with m.If(bank.command_strobe & (bank.command == ScanCommand.UPDATE)):
@@ -209,10 +217,10 @@ class Scan(wiring.Component):
                     takes.eq(1), waits.eq(0), now.eq(0), line_start.eq(1), field_start.eq(1),
                     now.state.eq(ScanState.WAIT), now.listing.eq(order == ScanCommand.LIST),
                 ]  # fmt: skip
-        with m.If(stop):
+        with m.If(stopped):
             m.d.sync += [now.state.eq(ScanState.IDLE), now.second.eq(0)]
             m.d.comb += self.aborted.eq(raster)
-        with m.If(~self.live):  # arming alone never starts motion
+        with m.If(dead):  # arming alone never starts motion
             m.d.sync += [given[axis].drift.eq(0) for axis in AXES]
 
         outside = []
@@ -223,18 +231,19 @@ class Scan(wiring.Component):
                 axis.plan.eq(planner.plan),
                 axis.look.eq(stages[0]),
                 axis.prepare.eq(stages[PLAN_CYCLES]),
-                axis.go.eq(count),
+                axis.go.eq(counted),
                 axis.begin.eq(begin),
                 axis.aim.eq(aim),
                 axis.wanted.eq(getattr(bank, f"target_{name}")),
                 axis.line_start.eq(line_start),
                 axis.field_start.eq(field_start),
-                axis.tick.eq(self.tick & self.live),
+                axis.tick.eq(drifting),
+                axis.stepped.eq(given.flags[2]),
                 axis.most.eq(most),
                 axis.least.eq(least),
                 axis.dead.eq(dead),
                 axis.segment.eq(entry[name]),
-                axis.point.eq(self.points.payload[name]),
+                axis.point.eq(coming[name]),
                 getattr(self, name).eq(axis.place),
                 getattr(bank, name).eq(axis.place),
             ]
@@ -250,8 +259,10 @@ class Scan(wiring.Component):
             in_pixel.eq(in_line | ((now.state == ScanState.LIST) & entry.pixel)),
         ]
         sight = Signal(MARKER)
+        paused = Signal()
+        m.d.sync += paused.eq(self.pause)
         m.d.comb += [
-            sight.active.eq(in_pixel & ~self.pause & planned),
+            sight.active.eq(in_pixel & ~paused & planned),
             sight.first.eq(now.first),
             sight.last.eq(planner.pixel_ends),
             sight.line_first.eq(now.first & (now.pixel == 0)),
@@ -273,7 +284,7 @@ class Scan(wiring.Component):
         for index in range(MARKER_DELAY_SAMPLES):
             late = Signal(MARKER, name=f"marker_{index + 1}")
             beam = Signal(name=f"lit_{index + 1}")
-            with m.If(self.tick):
+            with m.If(ticked):
                 m.d.sync += [late.eq(stage), beam.eq(beams[-1])]
             with m.If(self.aborted):
                 m.d.sync += [late.active.eq(0), beam.eq(0)]
@@ -282,10 +293,9 @@ class Scan(wiring.Component):
         m.d.comb += [self.marker.eq(stage), self.beam.eq((beams[-1] | beams[-2]) & self.live)]
 
         m.d.comb += [
-            self.pixel_start.eq(begun & in_pixel),
             self.state.eq(now.state),
             self.second.eq(now.second),
-            self.pixel_over.eq(planner.over),
+            self.pixel_over.eq(planner.over & in_pixel),
             self.waiting.eq(now.state == ScanState.WAIT),
             self.starved.eq(now.state == ScanState.STARVED),
             self.pixels.eq(given.pixels),

@@ -75,27 +75,31 @@ class Sync(wiring.Component):
         with m.Elif(rises[2]):
             m.d.sync += line_due.eq(1)
 
-        # In the cycle of ``pixel_start`` what was latched is still the last pixel's.
-        ready = Signal()
-        m.d.comb += self.may_end.eq(~(camera | pixel_clock) | (ready & ~self.pixel_start))
+        # What was latched in the cycle of ``pixel_start`` is still the last pixel's.
         m.d.sync += [
-            ready.eq((~camera | exposed) & (~pixel_clock | clocked) & ~self.pixel_start),
+            self.may_end.eq((~camera | exposed) & (~pixel_clock | clocked) & ~(self.pixel_start & (camera | pixel_clock))),
             self.may_start.eq((~line_trigger | line_due) & (~external | lines[3])),
             self.line_waits.eq(line_trigger),
         ]
 
-        waits = (self.pixel_over & ~self.may_end) | (self.waiting & ~self.may_start)
-        waited = Signal(24)
+        waits = Signal()
+        waited, spent = Signal(24), Signal()
         lates = Signal(32)
+        m.d.sync += [
+            waits.eq((self.pixel_over & ~self.may_end) | (self.waiting & ~self.may_start)),
+            spent.eq((waited == bank.wait_samples) & (bank.wait_samples != 0)),
+        ]
         with m.If(~waits):
-            m.d.sync += [waited.eq(0), self.late.eq(0)]
-        with m.Elif(self.tick & ~self.late & (bank.wait_samples != 0)):
+            m.d.sync += [waited.eq(0), spent.eq(0), self.late.eq(0)]
+        with m.Elif(self.tick & ~self.late):
             m.d.sync += waited.eq(waited + 1)
-            with m.If(waited == bank.wait_samples):
+            with m.If(spent):
                 m.d.sync += [self.late.eq(1), lates.eq(lates + 1)]
 
         left = Signal(16)
-        with m.If(self.pixel_first):
+        begins = Signal()
+        m.d.sync += begins.eq(self.pixel_first)
+        with m.If(begins):
             m.d.sync += left.eq(bank.pulse_cycles)
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
