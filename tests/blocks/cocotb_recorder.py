@@ -35,8 +35,8 @@ class Bench:
         dut.dac.value = pack(OUTPUTS, {name: code[name] for name in ("x", "y", "z", "bias")})
         dut.interlock_state.value, dut.scan_state.value = self.interlock, scan_state
         dut.hold.value, dut.pulse.value, dut.blank.value = hold, pulse, blank
-        # Bits 0 and 1, 2 to 4, then 5, 6 and 7, as the contract lists them.
-        return code | {"flags": self.interlock + 4 * scan_state + 32 * hold + 64 * pulse + 128 * blank}
+        # Bits 0 and 1, 2 to 5, then 6, 7 and 8, as the contract lists them.
+        return code | {"flags": self.interlock + 4 * scan_state + 64 * hold + 128 * pulse + 256 * blank}
 
     async def decimate(self, by: int) -> None:
         await self.bank.write("decimation", by)

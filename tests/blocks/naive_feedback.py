@@ -57,7 +57,8 @@ class NaiveFeedback:
         if self.live:
             if name == "mode":
                 self.on = value == FeedbackMode.ON
-            if name == "hold_height":
+                self.height = 0 if self.on else self.height
+            if name == "hold_height" and not self.on:
                 self.height = value
             if name == "excitation_samples":
                 self.half = value

@@ -83,26 +83,31 @@ class Feedback(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bank = attach_bank(m, self, self._block)
+        # They stop and start all of this: a cycle here instead of long ways from where they are made.
+        live, hold, taken = Signal(), Signal(), Signal()
+        m.d.sync += [live.eq(self.live), hold.eq(self.hold), taken.eq(self.taken)]
         on, off = Signal(), Signal(init=self._block["mode"].reset == FeedbackMode.OFF)
-        with m.If(~self.live):
+        with m.If(~live):
             m.d.sync += on.eq(0)
         with m.Elif(bank.mode_strobe):
             m.d.sync += on.eq(bank.mode == FeedbackMode.ON)
         m.d.sync += off.eq(bank.mode == FeedbackMode.OFF)
         # Neither does a displacement or an excitation that was written before: they count once they are written again.
         height, excitation_samples = Signal(POSITION), Signal(24)
-        with m.If(~self.live):
+        with m.If(~live):
             m.d.sync += [height.eq(0), excitation_samples.eq(0)]
         with m.Else():
             with m.If(bank.hold_height_strobe):
                 m.d.sync += height.eq(bank.hold_height)
+            with m.If(on):  # the next HOLD begins where it stops
+                m.d.sync += height.eq(0)
             with m.If(bank.excitation_samples_strobe):
                 m.d.sync += excitation_samples.eq(bank.excitation_samples)
         follows = Signal()  # the output follows what is driven
         m.d.comb += [
-            follows.eq(~self.live | off),
+            follows.eq(~live | off),
             self.used.eq(~off),
-            self.engaged.eq(on & self.live & ~self.hold & ~self.taken),
+            self.engaged.eq(on & live & ~hold & ~taken),
         ]
         # Base and integral are a few cycles behind what was followed: a sample whose sums would be made of older ones changes nothing.
         followed = Signal(3)
@@ -247,7 +252,7 @@ class Feedback(wiring.Component):
         moved = Signal()  # the base moves, and a displacement begins anew from there
         with m.If(moved):
             m.d.sync += displacement.eq(0)
-        with m.Elif(valid[9] & ~(self.engaged | self.hold | self.taken | follows | followed[:2].any())):
+        with m.Elif(valid[9] & ~(self.engaged | hold | taken | follows | followed[:2].any())):
             m.d.sync += displacement.eq(displaced)
         with m.If(valid[9]):
             m.d.sync += total.eq(integral + step)
@@ -257,6 +262,9 @@ class Feedback(wiring.Component):
         stood = Signal(POSITION, init=self._rest << POSITION_FRACTION_BITS)
         stood_wide = _widen(stood, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
         bottom, top = Signal(INTEGRAL), Signal(INTEGRAL)
+        stood_below, stood_above = Signal(), Signal()
+        with m.If(valid[9]):
+            m.d.sync += [stood_below.eq(stood_wide < low), stood_above.eq(stood_wide > high)]
         with m.If(valid[10]):
             lately = follows | followed.any()
             m.d.sync += [counts.eq(self.engaged & ~lately), held.eq(~self.engaged & ~lately), bottom.eq(low), top.eq(high)]
@@ -264,16 +272,16 @@ class Feedback(wiring.Component):
                 m.d.sync += raw.eq(total + beside)
             with m.Else():
                 m.d.sync += raw.eq(base + feed_wide + _widen(displacement, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS))
-                with m.If(stood_wide < low):
+                with m.If(stood_below):
                     m.d.sync += bottom.eq(stood_wide)
-                with m.If(stood_wide > high):
+                with m.If(stood_above):
                     m.d.sync += top.eq(stood_wide)
         # 12: output; a hold that came after the sum freezes what stands
         with m.If(follows):
             m.d.sync += self.output.eq(self.driven)
         with m.Elif(valid[11]):
             above, below = raw > top, raw < bottom
-            with m.If(self.taken):
+            with m.If(taken):
                 m.d.sync += self.output.eq(self.taken_output)
             with m.Elif((counts & self.engaged) | held):
                 m.d.sync += [
@@ -282,7 +290,7 @@ class Feedback(wiring.Component):
                 ]
         # Where it stops: what stands less the feed, one cycle after each output that is not held.
         output_wide = _widen(self.output, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
-        m.d.sync += moved.eq(follows | (valid[11] & ((counts & self.engaged) | self.taken)))
+        m.d.sync += moved.eq(follows | (valid[11] & ((counts & self.engaged) | taken)))
         with m.If(moved):
             m.d.sync += [base.eq(output_wide - feed_wide), stood.eq(self.output)]
         # 13, 14: the integral, clamped; where the sample did not count what it would have to be for the output that stands now

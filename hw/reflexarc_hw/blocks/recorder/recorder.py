@@ -125,8 +125,9 @@ class Recorder(wiring.Component):
         low, high = Signal(CODE), Signal(CODE)
         fresh = Signal(init=1)  # no sample since the last long entry
         counted = Signal(20)
-        long_valid = Signal()
+        due, long_valid = Signal(), Signal()
         m.d.sync += [valid.eq(self.tick), tripped.eq(self.interlock_state == InterlockState.TRIPPED), long_valid.eq(0)]
+        m.d.sync += due.eq(counted + 1 >= bank.decimation)  # of the next sample
         with m.If(self.tick):
             m.d.sync += [
                 entry.current.eq(current),
@@ -141,7 +142,7 @@ class Recorder(wiring.Component):
                 fresh.eq(0),
                 counted.eq(counted + 1),
             ]
-            with m.If(counted + 1 >= bank.decimation):
+            with m.If(due):
                 m.d.sync += [counted.eq(0), long_valid.eq(1), fresh.eq(1)]
         m.d.comb += [
             short.entry.eq(entry),

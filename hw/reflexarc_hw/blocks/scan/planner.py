@@ -92,6 +92,7 @@ class Planner(wiring.Component):
         stages = Signal(PLAN_CYCLES - 1)
         m.d.sync += stages.eq(Cat(self.look, stages))
 
+        state = Signal(ScanState)  # a copy of its own, for its many readers here
         # 1: comparisons; where a line could be left, and in which direction the next one would be.
         rest = Mux(now.state == ScanState.SETTLE, given.settle_samples, given.overscan_samples)
         way = Mux(now.turn_next, given.next_samples, given.turn_samples)
@@ -117,11 +118,12 @@ class Planner(wiring.Component):
                 next_jumps.eq(given.next_samples == 0),
                 settles.eq(given.settle_samples != 0),
                 overscans.eq(given.overscan_samples != 0),
+                state.eq(now.state),
                 in_line.eq(Cat(now.state == state for state in (ScanState.OVERSCAN, ScanState.FORWARD, ScanState.BACKWARD)).any()),
             ]
         with m.If(stages[0]):
-            lines = (now.state == ScanState.FORWARD) | (now.state == ScanState.BACKWARD)
-            m.d.sync += self.over.eq(over & (lines | ((now.state == ScanState.LIST) & self.entry.pixel)))
+            lines = (state == ScanState.FORWARD) | (state == ScanState.BACKWARD)
+            m.d.sync += self.over.eq(over & (lines | ((state == ScanState.LIST) & self.entry.pixel)))
 
         # 2: what ends with this sample, what the end of the line means, which line would begin: the next one, or the same once more.
         leaves, finishes, to_field, jumps, moves, turned, may_start, offered = (
@@ -135,7 +137,7 @@ class Planner(wiring.Component):
                 self.pixel_ends.eq(over & may_end),
                 self.line_ends.eq(over & may_end & (index_last | (now.listing & self.entry.last))),
                 leaves.eq(
-                    Mux(now.state == ScanState.OVERSCAN, rest_last & now.behind, over & may_end & index_last & (~overscans | frame_ends))
+                    Mux(state == ScanState.OVERSCAN, rest_last & now.behind, over & may_end & index_last & (~overscans | frame_ends))
                 ),
                 finishes.eq(frame_ends),
                 to_field.eq(advance & line_last & ~field_last),
@@ -233,9 +235,10 @@ class Planner(wiring.Component):
             plan.next.eq(now.turn_next),
             plan.mirror.eq(now.turn_mirror),
             plan.second.eq(half),
-            *(then[name].eq(now[name]) for name in ("state", "backward", "second", "behind", "fields", "turn_next", "turn_mirror")),
+            then.state.eq(state),
+            *(then[name].eq(now[name]) for name in ("backward", "second", "behind", "fields", "turn_next", "turn_mirror")),
         ]
-        with m.Switch(now.state):
+        with m.Switch(state):
             with m.Case(ScanState.MOVING):
                 m.d.comb += plan.motion.eq(Motion.MOVE)
                 with m.If(self.arrived):
