@@ -140,13 +140,14 @@ def plan_raster(raster: Raster, calibration: Calibration) -> RasterPlan:
     pixel = _codes(calibration, frame.along_m)
     step = pixel if raster.stepped else pixel / pixel_samples
     line = _codes(calibration, frame.across_m)
-    step_raw = np.round(step * (1 << STEP_FRACTION_BITS))
-    # A line's step is a whole number of 2^-20 LSB: of a frame that is too small more than a hundredth would be lost.
+    step_bits = POSITION_FRACTION_BITS if raster.stepped else STEP_FRACTION_BITS
+    step_raw = np.round(step * (1 << step_bits))
+    # A line's step is a whole number of 2^-20 (stepped: 2^-12) LSB: of a frame that is too small more than a hundredth would be lost.
     if np.abs(step_raw[:2]).max() < 50:
         raise BadInput(
             f"a frame of {frame.width_m:g} m is too small for {frame.pixels} pixels of {pixel_samples} samples; make it larger or faster"
         )
-    speed = step_raw / (1 << STEP_FRACTION_BITS)
+    speed = step_raw / (1 << step_bits)
     line_pixels = frame.pixels * pixel_samples  # samples
     moves = frame.pixels - 1 if raster.stepped else line_pixels - 1
 
@@ -192,7 +193,7 @@ def plan_raster(raster: Raster, calibration: Calibration) -> RasterPlan:
         "scan.overscan_samples": overscan,
         "scan.turn_samples": turn_half,
         "scan.next_samples": next_half,
-        **_registers("step", step, STEP_FRACTION_BITS),
+        **_registers("step", step, step_bits),
         **_registers("line", advance, POSITION_FRACTION_BITS),
         **_registers("field", line, POSITION_FRACTION_BITS),
         **_registers("turn_1", turn_1, TURN_FRACTION_BITS),

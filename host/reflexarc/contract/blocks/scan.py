@@ -5,7 +5,7 @@ import enum
 from reflexarc.contract.registers import Access, Block, Register
 
 POSITION_FRACTION_BITS = 12  # positions are Q20.12, DAC LSB
-STEP_FRACTION_BITS = 20  # steps per sample are Q12.20, DAC LSB per sample
+STEP_FRACTION_BITS = 20  # steps per sample are Q12.20, DAC LSB per sample; those of STEPPED are positions, Q20.12
 TURN_FRACTION_BITS = 28  # accelerations are Q4.28, DAC LSB per sample and sample
 DRIFT_FRACTION_BITS = 40  # drift is a multiple of 2^-40 DAC LSB per sample
 
