@@ -17,7 +17,7 @@ import struct
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -354,6 +354,7 @@ class Board:
                 "busy_s": self._busy_s, "trip_cycles": self._twin.trip_times.as_dict(), "live": self._twin.live,
                 "blanked": self._twin.blanked, "motor_steps": self._twin.motor_steps, "approach_steps": self._twin.approach_steps,
                 "camera_frames": self._twin.camera_frames, "update_cycles": self._twin.update_cycles,
+                "gate_lines": self._twin.gate_lines, "gate_line_rises": self._twin.gate_line_rises,
                 "response": {
                     "decay_per_m": plant.parameters.decay_per_m, "z_resonance_Hz": plant.parameters.z_resonance_Hz,
                     "z_quality": plant.parameters.z_quality, "preamp_bandwidth_Hz": plant.parameters.preamp_bandwidth_Hz,
@@ -382,8 +383,9 @@ def _json(payload: bytes) -> dict[str, Any]:
 def listen(path: Path) -> socket.socket:
     """A listening Unix socket at ``path``; a socket that nobody answers at is replaced, a live one refused with OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     if path.exists():
+        if not path.is_socket():
+            raise OSError(f"{path} is no socket; give another path")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(str(path))
@@ -391,7 +393,12 @@ def listen(path: Path) -> socket.socket:
                 path.unlink()
             else:
                 raise OSError(f"another board already listens at {path}")
-    listener.bind(str(path))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise OSError(f"socket {path}: {error.strerror or error}; give another path") from None
     listener.listen(4)
     return listener
 
@@ -401,8 +408,15 @@ def make_twin(rate: Rate, specimen: Specimen, seed: int, parameters: StmParamete
     return Twin(build(rate), rate, StmPlant(specimen, parameters or stm_for(specimen), seed=seed))
 
 
+class Parser(argparse.ArgumentParser):
+    """Its errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"reflexarc-board: {message} (see: reflexarc-board --help)\n")
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="A ReflexArc twin behind a socket: the compiled gateware, its converters and an STM.")
+    parser = Parser(description="A ReflexArc twin behind a socket: the compiled gateware, its converters and an STM.")
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen at")
     parser.add_argument("--specimen", default="au111", help="'au111', 'graphene' or a file: .sxm, .ibw, .gwy, .nc, .h5, .npy, .png, .tif")
     parser.add_argument("--size", type=float, nargs="+", help="width, or width and height, in metres, of a specimen without its own scale")
@@ -423,6 +437,8 @@ def main() -> int:
     parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="end when no client was there for so long")
     arguments = parser.parse_args()
     try:
+        if arguments.idle_exit is not None and not arguments.idle_exit >= 0:
+            raise ValueError(f"--idle-exit {arguments.idle_exit:g} is not possible; accepted: seconds, 0 or more")
         size = arguments.size
         if size is not None and len(size) > 2:
             raise ValueError(f"--size takes a width, or a width and a height, not {len(size)} numbers")

@@ -18,6 +18,7 @@ from reflexarc_hw.platforms.timing import Rate
 from .plants.stm import StmPlant
 
 CAPTURE, EVENTS = 0, 1
+GATE_LINES = ("pixel", "line", "frame", "external")  # to other instruments, in the order of the gate's
 TRIP_TIMES = ("convert", "sample", "live", "gate", "load", "output")
 
 
@@ -109,6 +110,8 @@ def _load(path: Path) -> Any:
         "board_set_lines": (None, [pointer, u32, u32]),
         "board_set_instruments": (None, [pointer, *[u32] * 6]),
         "board_camera_frames": (u64, [pointer]),
+        "board_gate_lines": (u32, [pointer]),
+        "board_gate_line_rises": (u32, [pointer, u32]),
         "board_update_cycles": (u64, [pointer]),
         "board_approach_steps": (ctypes.c_int32, [pointer]),
         "board_set_underflow": (None, [pointer, u32]),
@@ -237,6 +240,17 @@ class Twin:
     def camera_frames(self) -> int:
         """Exposures that the camera has ended."""
         return int(self._library.board_camera_frames(self._board))
+
+    @property
+    def gate_lines(self) -> list[str]:
+        """Lines to other instruments that are high."""
+        levels = int(self._library.board_gate_lines(self._board))
+        return [name for index, name in enumerate(GATE_LINES) if levels >> index & 1]
+
+    @property
+    def gate_line_rises(self) -> dict[str, int]:
+        """How often each of them has risen."""
+        return {name: int(self._library.board_gate_line_rises(self._board, index)) for index, name in enumerate(GATE_LINES)}
 
     def set_underflow(self, underflow: bool) -> None:
         """A list of a scan or program that ran dry; nothing else drives it yet."""

@@ -23,7 +23,7 @@ def loop_options(function: Any) -> Any:
         click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of an own twin."),
         click.option("--setpoint", type=float, metavar="A", default=DEFAULTS.setpoint_A, show_default=True, help="Current to hold."),
         click.option("--bias", type=float, metavar="V", default=DEFAULTS.bias_V, show_default=True, help="Bias in volts."),
-        click.option("--amplitude", type=float, metavar="M", default=5e-12, show_default=True, help="By which z moves, to both sides."),
+        click.option("--amplitude", type=float, metavar="M", default=10e-12, show_default=True, help="By which z moves, to both sides."),
         click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder for the results."),
         click.option("--json", "as_json", is_flag=True, help="As JSON."),
         limits_option,
@@ -39,7 +39,7 @@ def _run(options: dict[str, Any], change: bool) -> None:
 
     settings = ScanSettings(setpoint_A=options["setpoint"], bias_V=options["bias"], bandwidth_Hz=300.0)
     folder = output_folder(options["out"])
-    arguments = ["--specimen", options["specimen"], "--seed", str(options["seed"])]
+    arguments = [f"--specimen={options['specimen']}", f"--seed={options['seed']}"]
     if options["specimen_size"] is not None:
         arguments.append(f"--size={options['specimen_size']}")
     address = options["address"]

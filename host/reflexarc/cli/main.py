@@ -31,6 +31,8 @@ from reflexarc.errors import BadInput, ReflexArcError
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety.limits import Limits
 from reflexarc.scans import Mode
+from reflexarc.scans.frame import PIXELS_MAX
+from reflexarc.scans.raster import INTERLACE_MAX
 
 SMALL_FRAME_M, LARGE_FRAME_M = 50e-9, 2e-6  # by default, on a specimen that is smaller or larger than
 LARGE_M = 1e-6
@@ -39,6 +41,7 @@ FRAME_OPTIONS = (
     "mode", "interlace", "center_x_m", "center_y_m", "angle_deg", "shear_deg", "slope_x", "slope_y", "drift_m_per_s", "lift_m",
     "acceleration_m_per_s2",
 )  # fmt: skip
+GENERATED = ("au111", "graphene")  # specimens for which the twin takes the default scanner
 LARGEST_SCANNER = Calibration(x_m_per_V=1e-5, y_m_per_V=1e-5, z_m_per_V=1e-6)
 
 
@@ -117,16 +120,20 @@ def frame_options(function: Any) -> Any:
 def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None, limits: Limits | None = None) -> ScanSettings:
     """Settings of the options; BadInput for what contradicts itself or can't be."""
     pixels = options["pixels"]
+    for name, most in (("pixels", PIXELS_MAX), ("lines", PIXELS_MAX), ("interlace", INTERLACE_MAX)):
+        value = options.get(name)
+        if value is not None and not 1 <= value <= most:
+            raise BadInput(f"{name} = {value} is not possible; accepted: 1 to {most}")
     if options["time_per_pixel"] is not None and options["time_per_line"] is not None:
         raise BadInput("give --time-per-pixel or --time-per-line, not both")
     size = options["size"]
     if size is None:
         size = min([LARGE_FRAME_M if min(specimen_size_m or [0]) > LARGE_M else SMALL_FRAME_M, *(specimen_size_m or [])])
-    pixel_s = max(ScanSettings().pixel_s, size / max(pixels, 1) / FASTEST_M_PER_S)
+    pixel_s = max(ScanSettings().pixel_s, size / pixels / FASTEST_M_PER_S)
     if options["time_per_pixel"] is not None:
         pixel_s = options["time_per_pixel"]
     elif options["time_per_line"] is not None:
-        pixel_s = options["time_per_line"] / max(pixels, 1)
+        pixel_s = options["time_per_line"] / pixels
     more = {name: options[name] for name in FRAME_OPTIONS if options.get(name) is not None}
     if "mode" in more:
         more["mode"] = Mode(more["mode"])
@@ -138,12 +145,15 @@ def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None, 
     )  # fmt: skip
 
 
-def check_early(options: dict[str, Any], limits: Limits | None, with_limits: bool) -> None:
+def check_early(options: dict[str, Any], address: str | None, limits: Limits | None, with_limits: bool) -> None:
     """What can be told wrong from the options alone is told before minutes of building: by the default scanner, or the largest there is."""
     settings = settings_from(options, None, limits)
+    default_scanner = address is None and options["plant"] is None and options["specimen"].strip().lower() in GENERATED
     try:
         settings.check(Calibration(), with_limits)
     except BadInput:
+        if default_scanner:
+            raise
         with contextlib.suppress(BadInput):
             settings.check(LARGEST_SCANNER, with_limits)
             return
@@ -151,8 +161,8 @@ def check_early(options: dict[str, Any], limits: Limits | None, with_limits: boo
 
 
 def board_arguments(options: dict[str, Any]) -> list[str]:
-    arguments = ["--specimen", options["specimen"], "--seed", str(options["seed"])]
-    # One word each: a number may begin with a minus.
+    # One word each: a number or a name may begin with a minus.
+    arguments = [f"--specimen={options['specimen']}", f"--seed={options['seed']}"]
     for name, option in (("specimen_size", "--size"), ("specimen_height", "--height"), ("channel", "--channel"), ("plant", "--plant")):
         if options.get(name) is not None:
             arguments.append(f"{option}={options[name]}")
@@ -169,14 +179,15 @@ def run(**options: Any) -> None:
     """
     from reflexarc.experiments.main_job import main_job, table
 
-    check_early(options, None, with_limits=True)
+    check_early(options, None, None, with_limits=True)
     folder = output_folder(options["out"])
     with discard_if_empty(folder):
         # The main twin first: it refuses a specimen that can't be read before anything else is built.
         with connected(None, board_arguments(options), lockstep=True) as board:
-            timings = true_rate_timings()
             welcome = board.device.transport.welcome
             settings = settings_from(options, welcome["specimen_size_m"])
+            settings.check(board.device.calibration)
+            timings = true_rate_timings()
             attributes = {
                 "specimen": welcome["specimen"],
                 "seed": options["seed"],
@@ -203,7 +214,7 @@ def scan(address: str | None, lockstep: bool | None, limits_file: Path | None, r
 
     given = check_limits_file(limits_file)
     # A board that is named may hold limits of its own: they are looked at once it is there.
-    check_early(options, given, with_limits=given is not None or address is None)
+    check_early(options, address, given, with_limits=given is not None or address is None)
     folder = output_folder(options["out"])
     with discard_if_empty(folder):
         with connected(address, board_arguments(options), lockstep=address is None if lockstep is None else lockstep) as board:

@@ -16,15 +16,15 @@ def stm_response(
 ) -> Complex:
     """log2 of the current per metre of z, as `response_of` counts both.
 
-    The current falls as exp(-2 decay gap). A z that the controller made of sample k is recorded with sample k + 1. It goes out with the DAC
-    frame of that period or of the next one (a frame has two samples), and stands from the conversion after: one sample, and on an average
-    of frames (1 + exp(-jwT)) / 2. It is held for a sample (zero-order hold); the scanner is a resonance, the preamplifier a low-pass.
+    The current falls as exp(-2 decay gap). A z that the controller made of sample k is recorded with sample k + 1. DAC frames take two
+    samples: one that begins in that period stands at the second and third conversion after it, and the next z is left out. So a record is
+    two or three samples old when it counts, on an average of both (1 + exp(-jwT)) / 2. The scanner is a resonance, the preamplifier a
+    low-pass.
     """
     turn = 2j * math.pi * frequency_Hz
     sample = np.exp(-turn * sample_period_s)
-    hold = np.sinc(frequency_Hz * sample_period_s) * np.exp(-turn * sample_period_s / 2)
     ratio = frequency_Hz / z_resonance_Hz
     scanner = 1 / (1 - ratio**2 + 1j * ratio / z_quality)
     preamp = 1 / (1 + 1j * frequency_Hz / preamp_bandwidth_Hz)
     slow = -2 * decay_per_m / math.log(2)
-    return np.asarray(slow * sample * (1 + sample) / 2 * hold * scanner * preamp, np.complex128)
+    return np.asarray(slow * sample**2 * (1 + sample) / 2 * scanner * preamp, np.complex128)

@@ -36,6 +36,7 @@ ARMING_PIECE_S = 50e-6  # board time between two looks at a board that tests its
 ARMING_PIECES = 100  # the test takes at most 32 x 128 + 512 cycles: 46 us at the true rate, 160 us on a compressed twin
 RECORDER_PIECE_S = 1e-3  # board time between two looks at a recorder that has not finished
 ANGSTROM_M = 1e-10
+DECAY_PER_M = 1.087e10  # of a wave function at a work function of 4.5 eV
 
 
 class AsyncController:
@@ -360,7 +361,7 @@ class AsyncController:
             raise BadInput(f"setpoint {setpoint_A:g} A is outside the interlock's window, {window_A[0]:g} to {window_A[1]:g} A")
         return math.log2(max(self.calibration.current_to_code(setpoint_A), 1.0))
 
-    async def set_feedback(self, *, setpoint_A: float, bandwidth_Hz: float, slew_m_per_s: float, decay_per_m: float = 1.087e10) -> None:
+    async def set_feedback(self, *, setpoint_A: float, bandwidth_Hz: float, slew_m_per_s: float, decay_per_m: float = DECAY_PER_M) -> None:
         """Integral feedback on the logarithm with unity gain at ``bandwidth_Hz`` for a current that falls as exp(-2 * decay_per_m * gap).
 
         The default decay is that of a 4.5 eV work function. BadInput for what can't be set.

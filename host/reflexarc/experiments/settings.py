@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from reflexarc.calibration import Calibration
+from reflexarc.contract.blocks import feedback
 from reflexarc.contract.blocks.interlock import Cause
+from reflexarc.device.controller import DECAY_PER_M
 from reflexarc.errors import BadInput
 from reflexarc.safety import Limits, Rectangle
 from reflexarc.safety.units import show
@@ -60,16 +64,18 @@ class ScanSettings:
     def raster(self) -> Raster:
         return Raster(
             self.frame, self.pixel_s, self.mode, self.interlace, lift=self.lift_m is not None, overscan_s=self.overscan_s,
-            settle_s=self.settle_s, acceleration_m_per_s2=self.acceleration_m_per_s2 or self._gentle(), drift_m_per_s=self.drift_m_per_s,
+            settle_s=self.settle_s, drift_m_per_s=self.drift_m_per_s,
+            acceleration_m_per_s2=self._gentle() if self.acceleration_m_per_s2 is None else self.acceleration_m_per_s2,
         )  # fmt: skip
 
     def _gentle(self) -> float:
         line_s = self.pixels * self.pixel_s
         half_s = max(TURN_SHARE / 2 * line_s, HALF_TURN_S)
-        return self.width_m / line_s / half_s + self.height_m / self.lines * self.interlace / half_s**2
+        return self.width_m / line_s / half_s + self.height_m / self.lines * self.interlace / half_s / half_s
 
     def check(self, calibration: Calibration, with_limits: bool = True) -> None:
         """BadInput with one line for the first value that can't be used, and what can. ``with_limits``: and against ``limits``."""
+        plane_m = float(np.abs(self.frame.corners_m()[:, 2]).max())
         for name in ("pixel_s", "setpoint_A", "bandwidth_Hz", "approach_m_per_s", "slew_m_per_s", "move_m_per_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -80,6 +86,11 @@ class ScanSettings:
                     f"the scan reaches from {ends[0] * 1e9:g} to {ends[1] * 1e9:g} nm in {axis}; "
                     f"the scanner reaches from {-reach * 1e9:g} to {reach * 1e9:g} nm"
                 )
+        if plane_m > calibration.z_range_m:
+            raise BadInput(
+                f"the plane reaches {plane_m * 1e9:g} nm up and down; the scanner reaches {calibration.z_range_m * 1e9:g} nm: "
+                "give a smaller slope or a smaller scan"
+            )
         self.plan(calibration)
         if self.lift_m is not None and not abs(self.lift_m) < calibration.z_range_m:
             raise BadInput(f"lift_m = {self.lift_m:g} is not possible; accepted: within the range of z, ±{calibration.z_range_m:g} m")
@@ -87,11 +98,18 @@ class ScanSettings:
             raise BadInput(f"bias {self.bias_V:g} V is not possible; accepted: up to ±{calibration.dac_full_scale_V:g} V, not 0")
         if not self.setpoint_A < calibration.current_range_A:
             raise BadInput(f"setpoint {self.setpoint_A:g} A is outside 0 to {calibration.current_range_A:g} A, the range of the converter")
+        if self.setpoint_A < calibration.code_to_current_A(1):
+            raise BadInput(f"setpoint {self.setpoint_A:g} A is less than the converter can tell from 0, {calibration.code_to_current_A(1):.3g} A")
         if with_limits:
             self._check_limits(calibration)
         # At the resonance of the twin's z piezo (60 kHz, Q 8) an integral loop is stable up to f0 / Q.
         if self.bandwidth_Hz > 7.5e3:
             raise BadInput(f"feedback bandwidth {self.bandwidth_Hz:g} Hz would ring at the z resonance; accepted: up to 7500 Hz")
+        # Less would round to an integral gain of 0, with which z stands still.
+        step_m = calibration.z_m_per_code * feedback.BLOCK["ki"].scale
+        lowest_Hz = step_m * DECAY_PER_M / math.log(2) / math.pi / calibration.sample_period_s
+        if self.bandwidth_Hz < lowest_Hz:
+            raise BadInput(f"feedback bandwidth {self.bandwidth_Hz:g} Hz is less than a gain can be; accepted: from {lowest_Hz:.3g} Hz")
 
     def _check_limits(self, calibration: Calibration) -> None:
         """BadInput for a scan that the interlock would end."""

@@ -13,8 +13,9 @@ from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput
 from reflexarc.experiments.record import record_samples
 
-AMPLITUDE_M = 5e-12  # of the square wave: the current goes up and down by some 11 %, far from any limit
-PERIODS_HZ = (200.0, 1.5e3, 12e3)  # of the square waves; their odd harmonics cover everything up to half the sample rate
+AMPLITUDE_M = 10e-12  # of the square wave: the current goes up and down by a quarter, far from any limit
+# Of the square waves; their odd harmonics cover all that counts. A faster one would shake a resonance of z by more than its amplitude.
+PERIODS_HZ = (200.0, 1e3, 4e3)
 TIME_S = 0.12  # for each of them
 GENTLE_HZ = 300.0  # bandwidth while nothing is known yet
 
@@ -31,7 +32,8 @@ async def measure_response(
     parts = []
     try:
         for frequency in frequencies_Hz:
-            half = max(2, round(0.5 / frequency / period_s))
+            # Odd: a DAC frame has two samples, so the two edges of the wave find both its places, and their mean is measured.
+            half = max(2, round(0.5 / frequency / period_s)) | 1
             count = max(4, round(time_s / (2 * half * period_s)))
             await board.registers.write_raw({"feedback.excitation_samples": half})
             await board.sleep(4 * half * period_s)

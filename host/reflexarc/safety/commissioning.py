@@ -125,6 +125,8 @@ def load_record(path: Path) -> CommissioningRecord:
     """BadInput for a record that is missing, damaged, or was changed by hand."""
     where = f"commissioning record {path}"
     try:
+        if path.is_fifo():  # opening it could wait for ever
+            raise BadInput(f"{where}: is a pipe, no record; run: reflexarc commission")
         with path.open("rb") as file:
             data = file.read(SIZE_MAX)
     except FileNotFoundError:

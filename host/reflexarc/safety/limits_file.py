@@ -76,6 +76,8 @@ class LimitsFile:
 def load_limits(path: Path, calibration: Calibration, board: BoardFacts | None = None) -> LimitsFile:
     """Read and check a file; LimitsRefused with all faults and their lines, BadInput if it can't be read."""
     try:
+        if path.is_fifo():  # opening it could wait for ever
+            raise BadInput(f"limits file {path}: is a pipe; accepted: an ordinary TOML file")
         with path.open("rb") as file:
             data = file.read(SIZE_MAX + 1)
     except OSError as error:

@@ -13,6 +13,7 @@ from reflexarc.errors import BadInput
 PIXELS_MAX = 8192
 SHEAR_MAX_DEG = 60.0
 SLOPE_MAX = 1.0
+REACH_MAX_M = 1e-3  # beyond any scanner
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,8 @@ class Frame:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise BadInput(f"{name} = {value:g} is not possible; accepted: a number above 0")
+            if value > REACH_MAX_M:
+                raise BadInput(f"{name} = {value:g} is not possible; accepted: above 0, up to {REACH_MAX_M:g} m and to the scanner's range")
         for name in ("pixels", "lines"):
             value = getattr(self, name)
             if not 1 <= value <= PIXELS_MAX:

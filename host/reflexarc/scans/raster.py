@@ -27,6 +27,8 @@ from reflexarc.scans.frame import Frame
 
 Array = NDArray[np.float64]
 SAMPLES_MAX = (1 << 24) - 1
+INTERLACE_MAX = 255
+DRIFT_MAX = scan.BLOCK["drift_x"].high / (1 << DRIFT_FRACTION_BITS)  # LSB a sample
 TURN_SHARE_MAX = 4.0  # a turn longer than so many lines is no scan any more
 
 
@@ -80,23 +82,27 @@ class RasterPlan:
             yield from self.passes
 
 
+def _metres(calibration: Calibration) -> Array:
+    """A DAC LSB of x, y, z."""
+    return np.array([calibration.x_m_per_code, calibration.y_m_per_code, calibration.z_m_per_code])
+
+
 def _codes(calibration: Calibration, way_m: Array) -> Array:
     """Metres of x, y, z to DAC LSB."""
-    unit = np.array([calibration.x_m_per_code, calibration.y_m_per_code, calibration.z_m_per_code])
-    return np.asarray(way_m / unit, np.float64)
+    return np.asarray(way_m / _metres(calibration), np.float64)
 
 
 def _registers(name: str, codes: Array, fraction_bits: int) -> dict[str, int]:
     """Three registers; BadInput for a value that none can hold."""
     found = {}
     for axis, code in zip(AXES, codes, strict=True):
-        raw = round(float(code) * (1 << fraction_bits))
+        value = float(code) * (1 << fraction_bits)
         register = scan.BLOCK[f"{name}_{axis}"]
-        if not register.low <= raw <= register.high:
+        if not math.isfinite(value) or not register.low <= round(value) <= register.high:
             raise BadInput(
                 f"the scan's {name.split('_')[0]} in {axis} is beyond what its register can hold; make the scan smaller or slower"
             )
-        found[f"scan.{register.name}"] = raw
+        found[f"scan.{register.name}"] = round(value)
     return found
 
 
@@ -122,13 +128,17 @@ def plan_raster(raster: Raster, calibration: Calibration) -> RasterPlan:
     period_s = calibration.sample_period_s
     if not (math.isfinite(raster.pixel_s) and raster.pixel_s >= 0.999 * period_s):
         raise BadInput(f"time per pixel {raster.pixel_s:g} s is below the minimum of one sample, {period_s:g} s")
-    pixel_samples = max(1, calibration.samples(raster.pixel_s))
-    if pixel_samples > SAMPLES_MAX:
+    if raster.pixel_s > SAMPLES_MAX * period_s:
         raise BadInput(f"time per pixel {raster.pixel_s:g} s is above the maximum of {SAMPLES_MAX * period_s:g} s")
+    pixel_samples = max(1, calibration.samples(raster.pixel_s))
     if raster.lift and raster.mode is not Mode.TRACE_RETRACE:
         raise BadInput("a second pass needs trace and retrace")
-    if not 1 <= raster.interlace <= 255:
-        raise BadInput(f"interlace = {raster.interlace} is not possible; accepted: 1 to 255")
+    if not 1 <= raster.interlace <= INTERLACE_MAX:
+        raise BadInput(f"interlace = {raster.interlace} is not possible; accepted: 1 to {INTERLACE_MAX}")
+    fastest_m_per_s = DRIFT_MAX / period_s * _metres(calibration)
+    for axis, value, most in zip(AXES, raster.drift_m_per_s, fastest_m_per_s, strict=True):
+        if not abs(value) <= most:
+            raise BadInput(f"a drift of {value:g} m/s in {axis} is not possible; accepted: up to ±{most:.3g} m/s with this scanner")
     for name in ("overscan_s", "settle_s"):
         value = getattr(raster, name)
         if not (math.isfinite(value) and 0 <= value < SAMPLES_MAX * period_s):
@@ -179,7 +189,6 @@ def plan_raster(raster: Raster, calibration: Calibration) -> RasterPlan:
                     f"turns of {2 * half * period_s:g} s would be longer than {TURN_SHARE_MAX:g} lines; accepted: a greater acceleration, a slower scan"
                 )
 
-    drift = _codes(calibration, np.array(raster.drift_m_per_s) * period_s)
     flags = {Mode.TRACE_RETRACE: ScanFlags.BACKWARD, Mode.SERPENTINE: ScanFlags.SERPENTINE, Mode.FORWARD: ScanFlags(0)}[raster.mode]
     flags |= ScanFlags.STEPPED if raster.stepped else ScanFlags(0)
     flags |= ScanFlags.LIFT if raster.lift else ScanFlags(0)
@@ -200,7 +209,7 @@ def plan_raster(raster: Raster, calibration: Calibration) -> RasterPlan:
         **_registers("turn_2", turn_2, TURN_FRACTION_BITS),
         **_registers("next_1", next_1, TURN_FRACTION_BITS),
         **_registers("next_2", next_2, TURN_FRACTION_BITS),
-        **_registers("drift", drift, DRIFT_FRACTION_BITS),
+        **_registers("drift", _codes(calibration, np.array(raster.drift_m_per_s) * period_s), DRIFT_FRACTION_BITS),
     }
 
     # A pixel's samples spread over its width, their mean at its centre; a stepped one stands there.

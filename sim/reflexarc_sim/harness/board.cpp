@@ -358,6 +358,9 @@ int32_t board_motor_steps(const Board* board) { return board->motor_steps; }
 int32_t board_approach_steps(const Board* board) { return board->approach_steps; }
 uint64_t board_update_cycles(const Board* board) { return board->update_cycles; }
 uint64_t board_camera_frames(const Board* board) { return board->instruments.frames; }
+// Lines to other instruments, a bit each in the order of the gate's LINES; and how often one of them has risen.
+uint32_t board_gate_lines(const Board* board) { return board->core->PORT(lines); }
+uint32_t board_gate_line_rises(const Board* board, uint32_t line) { return board->instruments.rises[line]; }
 // Cycles; 0: none. The camera's delay and exposure, periods of pixel clock, line trigger and the two pulse sources.
 void board_set_instruments(Board* board, uint32_t delay, uint32_t exposure, uint32_t clock, uint32_t trigger, uint32_t pulses_0, uint32_t pulses_1) {
     auto& instruments = board->instruments;

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 constexpr int kCounters = 2;
+constexpr int kGateLines = 4;
 
 // Lines from the gateware, in the order of the gate's LINES.
 enum : uint32_t { kPixelLine = 1, kLineLine = 2, kFrameLine = 4, kExternalLine = 8 };
@@ -27,6 +28,7 @@ struct Instruments {
     uint32_t relay_cycles = 1000;          // of the column, to take or to give back its scan inputs
     Square pixel_clock, line_trigger, pulses[kCounters];
     uint64_t frames = 0;  // that the camera took
+    uint32_t rises[kGateLines]{};  // of each line from the gateware
 
     // One cycle: what the gateware's lines are, what its inputs become.
     uint32_t step(uint32_t lines) {
@@ -53,10 +55,13 @@ struct Instruments {
 
     // Nothing that changes by itself: the cheap way round in the loop.
     bool asleep(uint32_t lines) const {
-        return busy_ == 0 && !((lines ^ last_lines_) & (kPixelLine | kExternalLine)) && (lines & kExternalLine ? external_ : !external_) &&
+        return busy_ == 0 && lines == last_lines_ && (lines & kExternalLine ? external_ : !external_) &&
                pixel_clock.period == 0 && line_trigger.period == 0 && pulses[0].period == 0 && pulses[1].period == 0;
     }
-    void seen(uint32_t lines) { last_lines_ = lines; }
+    void seen(uint32_t lines) {
+        for (int i = 0; i < kGateLines; ++i) rises[i] += (lines & ~last_lines_) >> i & 1;
+        last_lines_ = lines;
+    }
 
 private:
     bool pixel_was_ = false, external_ = false;

@@ -40,6 +40,8 @@ def load_parameters(path: str | Path, defaults: StmParameters | None = None) -> 
 
 def _read(path: str | Path) -> str:
     try:
+        if Path(path).is_fifo():  # opening it could wait for ever
+            raise ValueError("is a pipe")
         with open(path, "rb") as file:
             data = file.read(SIZE_MAX + 1)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
