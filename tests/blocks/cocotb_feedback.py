@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import cocotb
 import naive_feedback
 from naive_feedback import NaiveFeedback, clamp
@@ -659,3 +661,30 @@ async def at_reset_the_gates_safe_value_stands(dut):
     assert bench.output() == parameters()["rest"] << 12
     assert not get(dut.engaged)
     assert get(dut.used) == (not bench.has_off)
+
+
+@cocotb.test()
+async def what_is_written_in_any_cycle_of_a_sample_is_reached_by_its_step(dut):
+    """A displacement and a setpoint that change while the next step is on its way count for the step after it."""
+    bench = Bench(dut)
+    step = 1 << 10
+
+    async def samples(count: int, code: int, seen: list[int]) -> None:
+        for cycle in range(16 * count):
+            bench.convert((code, 0) if cycle % 16 == 0 else None)
+            await settled()
+            seen.append(bench.output())
+            await cycles()
+
+    for name, code in (("hold_height", 0), ("setpoint", 1)):
+        for phase in range(18):
+            await bench.begin(0, setpoint=0, ki=0, kp=1 << 8, hold_step=step, setpoint_step=step << 12)
+            if name == "hold_height":
+                await bench.set(mode=FeedbackMode.HOLD)
+            seen: list[int] = []
+            running = cocotb.start_soon(samples(8, code, seen))
+            await cycles(16 + phase)
+            await bench.bank.write(name, 1 << 16)
+            await running
+            assert max(abs(after - before) for before, after in pairwise(seen)) <= step, f"{name} in cycle {phase}"
+            assert abs(seen[-1] - seen[0]) >= 4 * step

@@ -159,7 +159,7 @@ def test_makers_of_points() -> None:
         (lambda: plan_raster(Raster(FRAME, 1e-3, interlace=0), CALIBRATION), "interlace"),
         (lambda: plan_raster(Raster(FRAME, 1e-3, settle_s=-1.0), CALIBRATION), "settle_s"),
         (lambda: plan_raster(Raster(FRAME, 1e-3, acceleration_m_per_s2=1e-9), CALIBRATION), "acceleration allowed"),
-        (lambda: plan_raster(Raster(FRAME, 1e-3, drift_m_per_s=(1.0, 0, 0)), CALIBRATION), "beyond what its register"),
+        (lambda: plan_raster(Raster(FRAME, 1e-3, drift_m_per_s=(1.0, 0, 0)), CALIBRATION), "a drift of 1 m/s in x is not possible"),
         (lambda: plan_raster(Raster(FRAME, 1e-3, stepped=True), CALIBRATION), "neither overscan nor acceleration"),
         (lambda: Frame(1e-9, 1e-9, 0, 3), "pixels = 0"),
         (lambda: Frame(1e-9, 1e-9, 3, 3, shear_deg=80.0), "shear_deg"),

@@ -54,13 +54,14 @@ class AsyncController:
     async def connect(cls, address: str, calibration: Calibration | None = None, lockstep: bool = False) -> AsyncController:
         """Connect, compare the contract's fingerprint with the gateware's, take over the board's clock.
 
+        Without a ``calibration`` the scanner is the one that the board tells of (a twin does), otherwise the default.
         ``lockstep`` (twin only): board time runs only in ``sleep``, so that a run repeats to the bit. ConnectionFailed if anything differs.
         """
         transport = await SocketTransport.connect(address)
         try:
             await cls._check_contract(transport)
             n, period_s = await Registers(transport, Calibration()).read("system.cycles_per_sample", "system.sample_period")
-            base = calibration or Calibration()
+            base = calibration or Calibration(**transport.welcome.get("scanner", {}))
             fitted = dataclasses.replace(base, cycles_per_sample=round(n), sample_period_s=period_s)
             controller = cls(transport, fitted, lockstep)
             await transport.set_pace(Pace.LOCKSTEP if lockstep else Pace.FREE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reflexarc.contract.blocks import feedback
 from reflexarc.contract.blocks.feedback import FeedbackMode
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput
@@ -13,6 +14,9 @@ LOOK_S = 2e-3  # between two looks at the current while z extends
 MET = 0.7  # of the setpoint, five times in a row
 REACHED = 0.98  # of z's way: there is no surface within it
 STEPS_MAX = 1 << 15
+STILL = 20  # looks without a way
+HOLDS = 3  # one more than bring z from one end of its range to the other
+WITHDRAWAL_LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -48,48 +52,66 @@ async def coarse_approach(board: AsyncController, settings: ScanSettings, steps_
 
 
 async def _look(board: AsyncController, settings: ScanSettings) -> float | None:
-    """Extend z until the setpoint is met; where, or None at the end of the range."""
+    """Extend z until the setpoint is met; where, or None at the end of its way. BadInput if it stands before: a step would be blind."""
     speed = settings.approach_m_per_s
     await board.set_feedback(setpoint_A=settings.setpoint_A, bandwidth_Hz=settings.bandwidth_Hz, slew_m_per_s=speed)
     await board.feedback_on()
     reach_m = board.calibration.z_range_m
-    met = 0
-    for _ in range(int(2.4 * reach_m / speed / LOOK_S) + 10):
+    least_m = min(speed * LOOK_S, reach_m / 1000) / 10
+    (low_m,) = await board.registers.read("feedback.low")
+    end_m = low_m + (1 - REACHED) * reach_m
+    farthest_m = reach_m
+    met = still = 0
+    while still < STILL:
         await board.sleep(LOOK_S)
         await board.check_live()
         current, z_m = await board.registers.read("capture.sample", "feedback.output")
         met = met + 1 if abs(current) > MET * settings.setpoint_A else 0
         if met >= 5:
             return float(z_m)
-        if z_m < -REACHED * reach_m:
+        if z_m < end_m:
             return None
-    return None
+        still = 0 if z_m < farthest_m - least_m else still + 1
+        farthest_m = min(farthest_m, z_m)
+    raise BadInput(f"z stands at {z_m * 1e9:.4g} nm with {current * 1e12:.3g} pA, which is neither the setpoint nor the end of its way")
 
 
 async def withdraw(board: AsyncController, speed_m_per_s: float) -> None:
-    """z to its withdrawn rail while armed, at a speed, and wait. BoardTripped if the interlock trips."""
-    calibration = board.calibration
-    way_m = 2 * calibration.z_range_m
-    await board.registers.write_raw({"feedback.mode": FeedbackMode.HOLD})
-    await board.registers.write({"feedback.hold_step": speed_m_per_s * calibration.sample_period_s, "feedback.hold_height": way_m})
-    for _ in range(200):
-        await board.sleep(way_m / speed_m_per_s / 40)
-        await board.check_live()
-        if (await board.registers.read_raw("gate.withdrawn"))[0]:
-            return
+    """z to its withdrawn rail while armed, at a speed, and wait. BoardTripped if the interlock trips.
+
+    A displacement is half of z's range at most; the second one begins where the controller stands after a sample without gain.
+    """
+    period_s = board.calibration.sample_period_s
+    (ki,) = await board.registers.read_raw("feedback.ki")
+    for _ in range(HOLDS):
+        await board.registers.write_raw({"feedback.mode": FeedbackMode.HOLD, "feedback.ki": ki})
+        await board.registers.write({"feedback.hold_step": speed_m_per_s * period_s})
+        await board.registers.write_raw({"feedback.hold_height": feedback.BLOCK["hold_height"].high})
+        for _ in range(WITHDRAWAL_LOOKS):
+            await board.sleep(1.1 * board.calibration.z_range_m / speed_m_per_s / WITHDRAWAL_LOOKS)
+            await board.check_live()
+            if (await board.registers.read_raw("gate.withdrawn"))[0]:
+                return
+        await board.registers.write_raw({"feedback.ki": 0, "feedback.mode": FeedbackMode.ON})
+        await board.sleep(4 * period_s)
+    await board.registers.write_raw({"feedback.mode": FeedbackMode.HOLD, "feedback.ki": ki})
     raise BadInput("z does not reach its withdrawn rail: feedback.high keeps it away")
 
 
 async def step_towards(board: AsyncController, steps: int) -> None:
     """Steps of the coarse motor towards the specimen, z at its rail, and wait for their end. BoardTripped if the interlock trips."""
-    (half_period,) = await board.registers.read_raw("gate.retreat_period")
-    await board.registers.write_raw({"gate.approach": steps})
+    await board.check_live()
+    half_period, withdrawn = await board.registers.read_raw("gate.retreat_period", "gate.withdrawn")
     period_s = 2 * half_period * board.calibration.sample_period_s
-    await board.sleep((steps + 1) * period_s)
-    for _ in range(100):
-        await board.check_live()
-        if (await board.registers.read_raw("gate.approach_left"))[0] == 0:
+    if withdrawn:
+        await board.registers.write_raw({"gate.approach": steps})
+        await board.sleep((steps + 1) * period_s)
+        for _ in range(100):
+            await board.check_live()
+            left, withdrawn = await board.registers.read_raw("gate.approach_left", "gate.withdrawn")
+            if left == 0:
+                break
             await board.sleep(period_s)
-            return
         await board.sleep(period_s)
-    raise BadInput("the coarse motor did not take its steps: z left its withdrawn rail")
+    if not withdrawn:
+        raise BadInput("the coarse motor takes no steps while z is not at its withdrawn rail")

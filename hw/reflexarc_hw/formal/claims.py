@@ -49,6 +49,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "gate.x_and_y_hold",
         "gate.beam_is_blanked",
         "gate.pulse_ends",
+        "gate.lines_are_low",
         "gate.bias_floor",
         "gate_true.*",
         "interlock_trip.tip_always_retracts",
@@ -61,6 +62,10 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "core_trip.no_injection_while_driven",
     ),
     "The dose counter never runs behind the blanker.": ("dose_counts.*_is_never_behind", "dose_counts.open_time_is_right"),
+    "The coarse motor never steps towards the specimen while safe, nor with z anywhere but at its withdrawn rail.": (
+        "gate.safe_never_approaches",
+        "gate.approach_needs_withdrawn_z",
+    ),
     "The withdrawal is monotone and ends in bounded time.": ("gate.z_never_approaches", "gate.z_steps_away", "gate.retract_ends"),
     "Accesses and wires are what the proofs of the blocks take them for.": (
         "fabric.accesses_are_apart",

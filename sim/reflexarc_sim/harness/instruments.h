@@ -35,15 +35,12 @@ struct Instruments {
         const bool pixel = lines & kPixelLine;
         if (pixel && !pixel_was_ && camera_exposure_cycles != 0 && busy_ == 0) busy_ = camera_delay_cycles + camera_exposure_cycles;
         pixel_was_ = pixel;
-        bool ready = true;
-        if (busy_ != 0) {
-            ready = busy_ > camera_exposure_cycles;
-            if (--busy_ == 0) ++frames;
-        }
+        ready_ = busy_ == 0 || busy_ > camera_exposure_cycles;
+        if (busy_ != 0 && --busy_ == 0) ++frames;
         const bool asked = lines & kExternalLine;
         if (asked == external_) relay_ = 0;
         else if (++relay_ >= relay_cycles) external_ = asked;
-        return (ready ? kCameraReady : 0) | (pixel_clock.step() ? kPixelClock : 0) | (line_trigger.step() ? kLineTrigger : 0) |
+        return (ready_ ? kCameraReady : 0) | (pixel_clock.step() ? kPixelClock : 0) | (line_trigger.step() ? kLineTrigger : 0) |
                (external_ ? kExternalScan : 0);
     }
 
@@ -55,7 +52,7 @@ struct Instruments {
 
     // Nothing that changes by itself: the cheap way round in the loop.
     bool asleep(uint32_t lines) const {
-        return busy_ == 0 && lines == last_lines_ && (lines & kExternalLine ? external_ : !external_) &&
+        return busy_ == 0 && ready_ && lines == last_lines_ && (lines & kExternalLine ? external_ : !external_) &&
                pixel_clock.period == 0 && line_trigger.period == 0 && pulses[0].period == 0 && pulses[1].period == 0;
     }
     void seen(uint32_t lines) {
@@ -64,6 +61,6 @@ struct Instruments {
     }
 
 private:
-    bool pixel_was_ = false, external_ = false;
+    bool pixel_was_ = false, external_ = false, ready_ = true;
     uint32_t busy_ = 0, relay_ = 0, last_lines_ = 0;
 };

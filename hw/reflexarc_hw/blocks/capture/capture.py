@@ -1,6 +1,6 @@
 """Per-pixel sums and their packets."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -21,6 +21,11 @@ BUFFER_WORDS = 2048
 RECORD_WORDS_MAX = PIXEL_LAYOUT.words + SUM_WORDS * len(Channel)
 # What must be free for a pixel: its own words, the trailer, and 5 for the room's delay
 RESERVE_WORDS = RECORD_WORDS_MAX + TRAILER_LAYOUT.words + 5
+
+
+def _lowest(bits: Value) -> Value:
+    """Its lowest bit alone."""
+    return bits & (~bits + 1)[: len(bits)]
 
 
 class Capture(wiring.Component):
@@ -148,9 +153,8 @@ class Capture(wiring.Component):
         first_words = pack_words(PIXEL_LAYOUT, {"index": index_done, "samples": number_done})
         trailer = pack_words(TRAILER_LAYOUT, {"sent": sent, "lost": lost, "aborted": aborted})[:-1]
         word = Signal(range(8))
-        left = Signal(len(Channel))  # channels of this record that are still to be written, one-hot from the lowest
-        lowest = Signal(len(Channel))
-        m.d.comb += lowest.eq(left & (~left + 1)[: len(Channel)])
+        left, lowest = Signal(len(Channel)), Signal(len(Channel))  # channels of this record still to be written; the first of them, one-hot
+        remaining = left & ~lowest
         roomy, cramped = Signal(), Signal()
         m.d.sync += [roomy.eq(buffer.room >= HEADER_LAYOUT.words + RESERVE_WORDS), cramped.eq(buffer.room < RESERVE_WORDS)]
 
@@ -180,7 +184,7 @@ class Capture(wiring.Component):
                         m.d.comb += drop.eq(1)
                         m.d.sync += pixel_due.eq(0)
                     with m.Else():
-                        m.d.sync += [sent.eq(sent + 1), pixels_sent.eq(pixels_sent + 1), left.eq(chosen)]
+                        m.d.sync += [sent.eq(sent + 1), pixels_sent.eq(pixels_sent + 1), left.eq(chosen), lowest.eq(_lowest(chosen))]
                         m.next = "PIXEL"
                 with m.Elif(trailer_due):
                     with m.If(dropped):
@@ -200,8 +204,8 @@ class Capture(wiring.Component):
                         m.d.comb += buffer.data.eq(Mux(word[0], done[channel] >> 32, done[channel]))
                 m.d.sync += word[0].eq(~word[0])
                 with m.If(word[0]):
-                    m.d.sync += left.eq(left & ~lowest)
-                    with m.If(left == lowest):
+                    m.d.sync += [left.eq(remaining), lowest.eq(_lowest(remaining))]
+                    with m.If(remaining == 0):
                         m.d.sync += pixel_due.eq(0)
                         # Header, a pixel of two channels and trailer take 16 cycles: the way past CHOOSE is one too many.
                         m.next = "CHOOSE"

@@ -37,9 +37,14 @@ def _widen(value: Value, fraction_bits: int) -> Value:
     return Cat(Const(0, fraction_bits), value).as_signed()
 
 
+def _greater(a: Value, b: Value) -> Value:
+    """a > b as the sign of a difference: one carry chain, where a comparison would become a tree of six LUTs."""
+    return (b - a)[-1]
+
+
 def _step_to(value: Value, most: Value) -> Value:
     """``value``, but at most ``most`` (signed, not negative) and at least its opposite."""
-    return Mux(value > most, most, Mux(value < -most, -most, value))
+    return Mux(_greater(value, most), most, Mux(_greater(-most, value), -most, value))
 
 
 class Feedback(wiring.Component):
@@ -264,7 +269,7 @@ class Feedback(wiring.Component):
         bottom, top = Signal(INTEGRAL), Signal(INTEGRAL)
         stood_below, stood_above = Signal(), Signal()
         with m.If(valid[9]):
-            m.d.sync += [stood_below.eq(stood_wide < low), stood_above.eq(stood_wide > high)]
+            m.d.sync += [stood_below.eq(_greater(low, stood_wide)), stood_above.eq(_greater(stood_wide, high))]
         with m.If(valid[10]):
             lately = follows | followed.any()
             m.d.sync += [counts.eq(self.engaged & ~lately), held.eq(~self.engaged & ~lately), bottom.eq(low), top.eq(high)]
@@ -280,7 +285,7 @@ class Feedback(wiring.Component):
         with m.If(follows):
             m.d.sync += self.output.eq(self.driven)
         with m.Elif(valid[11]):
-            above, below = raw > top, raw < bottom
+            above, below = _greater(raw, top), _greater(bottom, raw)
             with m.If(taken):
                 m.d.sync += self.output.eq(self.taken_output)
             with m.Elif((counts & self.engaged) | held):
@@ -298,7 +303,7 @@ class Feedback(wiring.Component):
         with m.If(valid[12] | followed[0]):
             m.d.sync += following.eq(Mux(counts & ~followed[0], total, output_wide - beside))
         with m.If(valid[13] | followed[1]):
-            m.d.sync += integral.eq(Mux(following > most, most, Mux(following < least, least, following)))
+            m.d.sync += integral.eq(Mux(_greater(following, most), most, Mux(_greater(least, following), least, following)))
         m.d.comb += [
             self.error.eq(error),
             self.error_valid.eq(valid[7] & self.engaged),
