@@ -58,7 +58,10 @@ def _block(name: str, base: int, doc: str, quantity: str, reset: FeedbackMode) -
                 unit="log2(LSB)", scale=2**-24,
             ),
             Register("setpoint_now", 0x38, Access.RO, "Setpoint in force, Q6.12.", width=18, signed=True, unit="log2(LSB)", scale=2**-12),
-            output("hold_height", 0x3C, Access.RW, "HOLD: displacement from where the controller stopped, Q20.12; 0 again with ON.", signed=True, scale=2**-12),
+            output(
+                "hold_height", 0x3C, Access.RW, "HOLD: displacement from where the controller stopped, Q20.12; 0 again with ON.", signed=True,
+                scale=2**-12,
+            ),
             output(
                 "hold_step", 0x40, Access.RW, "HOLD: greatest change of the displacement in a sample, Q19.12.", width=31, reset=1 << 12, minimum=1,
                 scale=2**-12,
