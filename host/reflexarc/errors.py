@@ -21,5 +21,9 @@ class PixelsLost(ReflexArcError):
     """The host or the link was too slow and the board dropped pixels, counted."""
 
 
+class InstrumentLate(ReflexArcError):
+    """A camera, a clock, a trigger or a column that the scan waits for did not come in time."""
+
+
 class BoardTripped(ReflexArcError):
     """The interlock tripped while a job ran."""

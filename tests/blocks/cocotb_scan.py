@@ -831,6 +831,29 @@ async def a_command_beside_a_tick_loses_no_drift(dut):
 
 
 @cocotb.test()
+async def a_move_beside_a_tick_reaches_its_target(dut):
+    """Whatever cycle it comes in."""
+    bench = await ready(dut, "move beside a tick")
+    await bench.write(move_step=1 << 30)
+    for lead in range(-2, 14):
+        there = bench.rng.randrange(1, 1 << 20)
+        await bench.write(target_x=there)
+        telling = cocotb.start_soon(bench.bank.write("command", ScanCommand.MOVE))
+        for cycle in range(15):
+            dut.tick.value = int(cycle == lead + 2)
+            await cycles()
+        dut.tick.value = 0
+        await telling
+        for _ in range(6):
+            await cycles(TICK_CYCLES_MIN)
+            dut.tick.value = 1
+            await cycles()
+            dut.tick.value = 0
+        await cycles(TICK_CYCLES_MIN)
+        assert get(dut.state) == ScanState.IDLE and signed(get(dut.x), POSITION.width) == there, f"tick in cycle {lead}"
+
+
+@cocotb.test()
 async def a_move_never_goes_too_far(dut):
     """Whatever cycle of whatever tick the greatest step changes in."""
     bench = await ready(dut, "too far")

@@ -6,6 +6,7 @@ registers as they were.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,32 @@ BAD_OPTIONS = {
     "--pixels -3": "pixels = -3 is not possible; accepted: 1 to 8192",
     "--pixels 8193": "pixels = 8193 is not possible; accepted: 1 to 8192",
     "--pixels 99999999999999999999": "is not possible; accepted: 1 to 8192",
-    "--size 1.1e-6": "the scanner reaches from -500 to 500 nm",
+    f"--pixels {10**400}": "is not possible; accepted: 1 to 8192",
+    "--lines 0": "lines = 0 is not possible; accepted: 1 to 8192",
+    "--lines 8193": "lines = 8193 is not possible; accepted: 1 to 8192",
+    "--interlace 0": "interlace = 0 is not possible; accepted: 1 to 128",
+    "--interlace 9 --lines 8": "interlace = 9 is not possible; accepted: 1 to 8",
+    f"--interlace {10**400}": "is not possible; accepted: 1 to 128",
+    "--mode spiral": "'spiral' is not one of 'trace-retrace', 'serpentine', 'forward'",
+    "--angle nan": "angle_deg = nan is not possible; accepted: up to ±360",
+    "--angle 1e308": "accepted: up to ±360",
+    "--shear -61": "shear_deg = -61 is not possible; accepted: up to ±60",
+    "--slope-x inf": "slope_x = inf is not possible; accepted: up to ±1",
+    "--slope-y 1.1": "slope_y = 1.1 is not possible; accepted: up to ±1",
+    "--slope-x 1 --size 50e-6": "the scanner reaches from -500 to 500 nm",
+    "--center-y nan": "center_y_m = nan is not possible; accepted: a finite number",
+    "--drift nan 0 0": "a drift of nan m/s in x is not possible; accepted: up to ±3.33e-09 m/s",
+    "--drift 0 -inf 0": "a drift of -inf m/s in y is not possible; accepted: up to ±3.33e-09 m/s",
+    "--drift 0 0 1e308": "a drift of 1e+308 m/s in z is not possible; accepted: up to ±6.65e-10 m/s",
+    "--lift nan": "lift_m = nan is not possible; accepted: within the range of z, ±1e-07 m",
+    "--lift 1": "lift_m = 1 is not possible; accepted: within the range of z, ±1e-07 m",
+    "--lift 1e-9 --mode serpentine": "a second pass needs trace and retrace",
+    "--acceleration 0": "acceleration_m_per_s2 = 0 is not possible; accepted: a number above 0",
+    "--acceleration nan": "acceleration_m_per_s2 = nan is not possible; accepted: a number above 0",
+    "--acceleration 1e-9": "accepted: a greater one, or a slower scan",
+    "--size 201e-6": "the scanner reaches from -500 to 500 nm",
+    "--size 1e308": "accepted: above 0, up to 0.001 m and to the scanner's range",
+    "--size 1e-8 --center-x 1e308": "; the scanner reaches from -500 to 500 nm",
     "--size 0": "accepted: a number above 0",
     "--size -1e-8": "accepted: a number above 0",
     "--size nan": "accepted: a number above 0",
@@ -33,17 +59,21 @@ BAD_OPTIONS = {
     "--time-per-pixel nan": "accepted: a number above 0",
     "--time-per-pixel inf": "accepted: a number above 0",
     "--time-per-pixel 1e9": "is above the maximum of",
+    "--time-per-pixel 1e200": "is above the maximum of",
+    "--time-per-line 1e308": "is above the maximum of",
     "--time-per-line 1e-6": "is below the minimum of one sample",
     "--time-per-line nan": "accepted: a number above 0",
     "--time-per-line 0.01 --time-per-pixel 1e-4": "give --time-per-pixel or --time-per-line, not both",
     "--setpoint 5.1e-9": "is outside 0 to 4.99999e-09 A, the range of the converter",
     "--setpoint 0": "accepted: a number above 0",
+    "--setpoint 1e-15": "is less than the converter can tell from 0, 9.54e-15 A",
     "--setpoint -1e-10": "accepted: a number above 0",
     "--setpoint nan": "accepted: a number above 0",
     "--bias 0": "is not possible; accepted: up to",
     "--bias 11": "is not possible; accepted: up to",
     "--bias nan": "is not possible; accepted: up to",
     "--bandwidth 1e5": "accepted: up to 7500 Hz",
+    "--bandwidth 0.1": "is less than a gain can be; accepted: from 0.415 Hz",
     "--bandwidth -inf": "accepted: a number above 0",
 }
 
@@ -56,7 +86,17 @@ def test_options_that_can_not_be(tmp_path: Path, options: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("options", ["--pixels 0", "--size 1.1e-6", "--setpoint 5.1e-9", "--time-per-pixel 5e-7"])
+def test_the_default_scanner(tmp_path: Path) -> None:
+    """A generated specimen lies in it: what it can't reach is refused before a twin is started."""
+    for options, says in (
+        ("--size 1.1e-6", "the scanner reaches from -500 to 500 nm"),
+        ("--slope-x 1 --size 5e-7", "the plane reaches 250 nm"),
+    ):
+        assert says in refused("scan", *options.split(), "--out", str(tmp_path / "out"), within_s=10)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", ["--pixels 0", "--size 201e-6", "--setpoint 5.1e-9", "--time-per-pixel 5e-7"])
 def test_the_main_job_looks_first_too(tmp_path: Path, options: str) -> None:
     assert BAD_OPTIONS[options] in refused("run", *options.split(), "--out", str(tmp_path / "out"), within_s=10)
     assert not (tmp_path / "out").exists()
@@ -116,7 +156,7 @@ def write_specimens(folder: Path) -> dict[str, tuple[list[str], str]]:
         "without a size": ([str(folder / "good.npy")], "a .npy file needs its size"),
         "of no size": ([str(folder / "good.npy"), "--specimen-size", "nan"], "nan nm"),
         "of negative size": ([str(folder / "good.npy"), "--specimen-size", "-1e-8"], "-10 nm"),
-        "larger than the scanner": ([str(folder / "good.npy"), "--specimen-size", "2e-6"], "2000 nm"),
+        "larger than the scanner": ([str(folder / "good.npy"), "--specimen-size", "201e-6"], "201 um"),
     }
 
 
@@ -136,6 +176,31 @@ def test_the_main_job_refuses_a_specimen_within_seconds(tmp_path: Path) -> None:
 
 def test_a_size_beyond_the_generated_specimens(tmp_path: Path) -> None:
     assert "accepted: 30 to 200 nm" in refused("scan", "--specimen-size", "1e-9", "--out", str(tmp_path / "out"), within_s=20)
+
+
+LOOP_OPTIONS = {
+    "--amplitude 0": "amplitude 0 m is not possible; accepted: above 0, up to 5e-11 m",
+    "--amplitude nan": "amplitude nan m is not possible; accepted: above 0, up to 5e-11 m",
+    "--amplitude 1e308": "accepted: above 0, up to 5e-11 m",
+    "--setpoint nan": "setpoint_A = nan is not possible; accepted: a number above 0",
+    "--setpoint 1e308": "is outside 0 to 4.99999e-09 A, the range of the converter",
+    "--bias 0": "bias 0 V is not possible; accepted: up to",
+    "--specimen-size nan": "au111: a size of nan nm in x is not possible; accepted: 30 to 200 nm",
+    "--seed -1": "'--seed'",
+}
+
+
+@pytest.mark.parametrize("command", ["tune feedback", "bode"])
+def test_options_of_the_loop(tmp_path: Path, command: str) -> None:
+    for options, says in LOOP_OPTIONS.items():
+        assert says in refused(*command.split(), *options.split(), "--out", str(tmp_path / "out"), within_s=10), options
+        assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    line = refused("scan", "--limits", str(tmp_path / "pipe"), "--out", str(tmp_path / "out"), within_s=10)
+    assert line == f"limits file {tmp_path / 'pipe'}: is a pipe; accepted: an ordinary TOML file"
 
 
 @pytest.mark.parametrize("command", ["status", "arm", "trip", "ack", "scan"])

@@ -17,11 +17,11 @@ from reflexarc.contract.blocks.sync import SyncLine, SyncMode
 from reflexarc.contract.packets import Channel, Direction, Packet
 from reflexarc.device import Controller
 from reflexarc.device.controller import AsyncController
-from reflexarc.errors import BoardTripped
+from reflexarc.errors import BoardTripped, InstrumentLate
 from reflexarc.experiments.scan import LineCollector, configure_raster, raster
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety import Limits
-from reflexarc.scans import Mode, Raster
+from reflexarc.scans import Mode
 
 SEED = 4
 PATIENT = Limits(conditions=Limits().conditions - {Cause.UNDERFLOW})  # who waits in vain does not trip
@@ -33,15 +33,7 @@ AT_REST = {
 }  # fmt: skip
 
 
-class Stepped(ScanSettings):
-    """A beam's raster: the position stands for each pixel and jumps between two."""
-
-    @property
-    def raster(self) -> Raster:
-        return dataclasses.replace(super().raster, stepped=True, overscan_s=0.0, acceleration_m_per_s2=None)
-
-
-STEPPED = Stepped(width_m=12e-9, height_m=8e-9, pixels=6, lines=4, pixel_s=10e-6, mode=Mode.FORWARD)
+STEPPED = ScanSettings(width_m=12e-9, height_m=8e-9, pixels=6, lines=4, pixel_s=10e-6, mode=Mode.FORWARD, stepped=True)
 SWEPT = ScanSettings(width_m=12e-9, height_m=8e-9, pixels=6, lines=4, pixel_s=40e-6, overscan_s=0.2e-3)
 
 
@@ -114,11 +106,12 @@ def scan(board: Controller, settings: ScanSettings) -> KeptPackets:
     return collector
 
 
-def begin(board: Controller, settings: ScanSettings) -> None:
-    """A frame that nobody waits for."""
+def begin(board: Controller, settings: ScanSettings, **registers: int) -> None:
+    """A frame that nobody waits for; ``registers`` of the sync block are set before it starts."""
 
     async def start(device: AsyncController) -> None:
         await configure_raster(device, settings)
+        await device.registers.write_raw({f"sync.{name}": value for name, value in registers.items()})
         await device.start_scan()
 
     board.run(start(board.device))
@@ -142,15 +135,14 @@ def test_a_camera_paces_the_pixels(board: Controller, settings: ScanSettings) ->
     exposure_s = 300e-6
     arm(board)
     board.run(board.device.inject("instruments", camera_exposure_cycles=cycles(board, exposure_s)))
-    board.write({"sync.mode": SyncMode.CAMERA})
     before, late = exposures(board), board.read("sync.late")
-    collector = scan(board, settings)
+    collector = scan(board, dataclasses.replace(settings, waits_for=SyncMode.CAMERA))
     assert exposures(board) - before == collector.expected
-    assert board.read("sync.late") == late, "without wait_samples nothing is ever late"
+    assert board.read("sync.late") == late
     least = exposure_s / board.device.calibration.sample_period_s
     assert (collector.samples >= least).all() and (collector.samples <= least + ANSWER_SAMPLES).all()
     assert all(packet.pixel_samples < least / 5 for packet in collector.packets)
-    if isinstance(settings, Stepped):
+    if settings.stepped:
         frame = collector.packets[-1].time - collector.packets[0].time
         assert frame == pytest.approx((settings.lines - 1) * settings.pixels * cycles(board, exposure_s), rel=0.02)
 
@@ -160,10 +152,9 @@ def test_a_camera_that_never_comes_is_late(board: Controller, blanking: Blanking
     """Once, after wait_samples and not before; the beam goes if that was asked for, and the scan goes on waiting."""
     wait_s = 200e-6
     arm(board)
-    samples = board.device.calibration.samples(wait_s)
-    board.write({"sync.mode": SyncMode.CAMERA, "sync.wait_samples": samples, "scan.blanking": blanking})
+    board.write({"scan.blanking": blanking})
     (late,) = board.read("sync.late")
-    begin(board, STEPPED)
+    begin(board, dataclasses.replace(STEPPED, waits_for=SyncMode.CAMERA, wait_s=wait_s))
     sleep(board, STEPPED.pixel_s + wait_s - 10e-6)
     assert board.read("sync.late", "gate.blanked") == [late, 0]
     for _ in range(3):
@@ -179,15 +170,21 @@ def test_a_camera_that_never_comes_is_late(board: Controller, blanking: Blanking
 def test_a_camera_that_never_comes_trips_where_underflow_counts(board: Controller) -> None:
     wait_s = 200e-6
     arm(board, Limits())
-    board.write({"sync.mode": SyncMode.CAMERA, "sync.wait_samples": board.device.calibration.samples(wait_s)})
     (late,) = board.read("sync.late")
     began = board.run(board.device.time_cycles())
     with pytest.raises(BoardTripped, match="UNDERFLOW"):
-        scan(board, STEPPED)
+        scan(board, dataclasses.replace(STEPPED, waits_for=SyncMode.CAMERA, wait_s=wait_s))
     trip = board.last_trip()
     assert trip is not None and trip.cause == "UNDERFLOW"
     assert cycles(board, wait_s) < trip.time_cycles - began < cycles(board, wait_s + 1e-3)
     assert board.read("sync.late", "gate.blanked") == [late + 1, 1]
+
+
+def test_a_scan_without_its_camera_says_so_where_underflow_does_not_count(board: Controller) -> None:
+    arm(board)
+    with pytest.raises(InstrumentLate, match="waited for the camera for more than 0.001 s"):
+        scan(board, dataclasses.replace(STEPPED, waits_for=SyncMode.CAMERA, wait_s=1e-3))
+    assert state(board) is ScanState.IDLE and board.status()["interlock"] == "armed"
 
 
 def test_a_slow_camera_lights_no_longer_than_it_may(board: Controller) -> None:
@@ -195,11 +192,13 @@ def test_a_slow_camera_lights_no_longer_than_it_may(board: Controller) -> None:
     exposure_s, wait_s = 300e-6, 100e-6
     arm(board)
     board.run(board.device.inject("instruments", camera_exposure_cycles=cycles(board, exposure_s)))
-    board.write({"sync.mode": SyncMode.CAMERA, "sync.wait_samples": board.device.calibration.samples(wait_s)})
     (late,), lit_before_s = board.read("sync.late"), board.dose()["open_s"]
-    collector = scan(board, STEPPED)
-    assert board.read("sync.late") == [late + collector.expected]
-    lit_s = (board.dose()["open_s"] - lit_before_s) / collector.expected
+    begin(board, dataclasses.replace(STEPPED, waits_for=SyncMode.CAMERA, wait_s=wait_s))
+    pixels = STEPPED.pixels * STEPPED.lines
+    sleep(board, pixels * (exposure_s + 20e-6))
+    assert state(board) is ScanState.IDLE and sum(len(packet.index) for packet in board.device.take_packets()) == pixels
+    assert board.read("sync.late") == [late + pixels]
+    lit_s = (board.dose()["open_s"] - lit_before_s) / pixels
     assert lit_s == pytest.approx(STEPPED.pixel_s + wait_s, rel=0.05)
 
 
@@ -208,11 +207,10 @@ def test_an_external_clock_paces_the_pixels(board: Controller) -> None:
     period = 1234
     per_sample = board.device.calibration.cycles_per_sample
     arm(board)
-    board.write({"sync.mode": SyncMode.PIXEL_CLOCK})
     (missed,) = board.read("sync.missed")
     began = board.run(board.device.time_cycles())
     board.run(board.device.inject("instruments", pixel_clock_cycles=period))
-    collector = scan(board, dataclasses.replace(STEPPED, pixel_s=1e-6))
+    collector = scan(board, dataclasses.replace(STEPPED, pixel_s=1e-6, waits_for=SyncMode.PIXEL_CLOCK))
     board.run(board.device.inject("instruments"))
     edges = (board.run(board.device.time_cycles()) - began) / period
     lasted = collector.samples.ravel() * per_sample
@@ -225,10 +223,9 @@ def test_an_external_clock_paces_the_pixels(board: Controller) -> None:
 def test_lines_start_in_phase_with_mains(board: Controller) -> None:
     """Each at the same place of a period of 20 ms, in whatever part of it the scan was started."""
     period = cycles(board, 1 / 50)
-    settings = dataclasses.replace(SWEPT, lines=3)
+    settings = dataclasses.replace(SWEPT, lines=3, waits_for=SyncMode.LINE_TRIGGER)
     arm(board)
     board.run(board.device.inject("instruments", line_trigger_cycles=period))
-    board.write({"sync.mode": SyncMode.LINE_TRIGGER})
     starts: list[int] = []
     for wait_s in (0.0, 7.3e-3):
         sleep(board, wait_s)
@@ -237,8 +234,7 @@ def test_lines_start_in_phase_with_mains(board: Controller) -> None:
         assert np.diff(collector.line_cycles) == pytest.approx(period, abs=2 * board.device.calibration.cycles_per_sample)
     phases = (np.array(starts) - starts[0] + period // 2) % period - period // 2
     assert np.ptp(phases) <= 2 * board.device.calibration.cycles_per_sample
-    board.write({"sync.mode": 0})
-    alone = scan(board, settings).line_cycles
+    alone = scan(board, dataclasses.replace(SWEPT, lines=3)).line_cycles
     assert (np.diff(alone) < period / 4).all()
 
 
@@ -246,9 +242,8 @@ def test_a_scan_waits_for_the_column(board: Controller) -> None:
     """Until it was asked and has handed over; nothing moves before, the beam is off, and it is late if it takes too long."""
     arm(board)
     wait = board.device.calibration.samples(1e-3)
-    board.write({"sync.mode": SyncMode.EXTERNAL_SCAN, "sync.wait_samples": wait})
     (late,) = board.read("sync.late")
-    begin(board, STEPPED)
+    begin(board, STEPPED, mode=SyncMode.EXTERNAL_SCAN, wait_samples=wait)
     here = board.read("scan.x", "scan.y")
     sleep(board, 0.9e-3)
     assert state(board) is ScanState.WAIT and board.read("sync.late") == [late]
@@ -263,12 +258,15 @@ def test_a_scan_waits_for_the_column(board: Controller) -> None:
     packets = board.device.take_packets()
     assert [packet.line for packet in packets] == list(range(STEPPED.lines)) and not any(packet.aborted for packet in packets)
     assert RELAY_CYCLES < packets[0].time - asked < RELAY_CYCLES + 20 * board.device.calibration.cycles_per_sample
-    again = scan(board, STEPPED)
-    assert again.pixels == again.expected
     assert board.read("sync.lines") == [SyncLine.CAMERA_READY | SyncLine.EXTERNAL_SCAN]
     board.write({"sync.external": 0})
     sleep(board, 1e-3)
     assert board.read("sync.lines") == [SyncLine.CAMERA_READY]
+    # A scan asks for itself, and gives the column back at its end.
+    again = scan(board, dataclasses.replace(STEPPED, waits_for=SyncMode.EXTERNAL_SCAN))
+    assert again.pixels == again.expected
+    sleep(board, 1e-3)
+    assert board.read("sync.external", "sync.lines") == [0, SyncLine.CAMERA_READY]
 
 
 def test_pulses_are_counted_in_their_pixels(board: Controller) -> None:
@@ -338,8 +336,8 @@ def disarm(board: Controller) -> None:
 def test_the_gates_lines_are_low_once_outputs_are_safe(board: Controller, end: Callable[[Controller], None]) -> None:
     """In the middle of a pixel's pulse, and for good; but the column keeps its inputs where they are, for letting go would move the beam."""
     arm(board)
-    board.write({"sync.mode": SyncMode.EXTERNAL_SCAN, "sync.external": 1, "sync.pulse_cycles": 65535})
-    begin(board, dataclasses.replace(STEPPED, pixel_s=3e-3))
+    board.write({"sync.pulse_cycles": 65535})
+    begin(board, dataclasses.replace(STEPPED, pixel_s=3e-3, waits_for=SyncMode.EXTERNAL_SCAN))
     sleep(board, 1e-3)
     assert board.run(board.device.truth())["gate_lines"] == ["pixel", "line", "frame", "external"]
     end(board)

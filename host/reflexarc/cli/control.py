@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from reflexarc.calibration import Calibration
 from reflexarc.cli.common import connected, discard_if_empty, limits_for, limits_option, output_folder, record_for, record_option
 from reflexarc.experiments.settings import ScanSettings
 
@@ -35,9 +36,11 @@ def loop_options(function: Any) -> Any:
 
 
 def _run(options: dict[str, Any], change: bool) -> None:
-    from reflexarc.experiments.loop_job import loop_job
+    from reflexarc.experiments.loop_job import check_amplitude, loop_job
 
     settings = ScanSettings(setpoint_A=options["setpoint"], bias_V=options["bias"], bandwidth_Hz=300.0)
+    check_amplitude(options["amplitude"])
+    settings.check(Calibration(), with_limits=False)
     folder = output_folder(options["out"])
     arguments = [f"--specimen={options['specimen']}", f"--seed={options['seed']}"]
     if options["specimen_size"] is not None:

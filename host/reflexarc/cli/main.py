@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +29,25 @@ from reflexarc.cli.control import bode, tune
 from reflexarc.cli.faults import faults
 from reflexarc.cli.limits import limits
 from reflexarc.cli.safety import blackbox, commission
+from reflexarc.contract.blocks.sync import SyncMode
+from reflexarc.contract.packets import Channel
 from reflexarc.errors import BadInput, ReflexArcError
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety.limits import Limits
 from reflexarc.scans import Mode
 from reflexarc.scans.frame import PIXELS_MAX
 from reflexarc.scans.raster import INTERLACE_MAX
+from reflexarc.store import EXTRA_CHANNELS
 
-SMALL_FRAME_M, LARGE_FRAME_M = 50e-9, 2e-6  # by default, on a specimen that is smaller or larger than
+SMALL_FRAME_M, LARGE_FRAME_M = 50e-9, 500e-9  # by default, on a specimen that is smaller or larger than
 LARGE_M = 1e-6
-FASTEST_M_PER_S = 50e-6  # of the tip along a line, by default: what z can follow at 4 kHz on slopes of a tenth
+FASTEST_M_PER_S = 2e-6  # of the tip along a line, by default: at 4 kHz the current stays well below 20 setpoints on slopes up to 0.8
 FRAME_OPTIONS = (
     "mode", "interlace", "center_x_m", "center_y_m", "angle_deg", "shear_deg", "slope_x", "slope_y", "drift_m_per_s", "lift_m",
-    "acceleration_m_per_s2",
+    "acceleration_m_per_s2", "stepped", "wait_s",
 )  # fmt: skip
 GENERATED = ("au111", "graphene")  # specimens for which the twin takes the default scanner
+ALSO = {channel.name.lower().replace("_", "-"): channel for channel in EXTRA_CHANNELS}
 LARGEST_SCANNER = Calibration(x_m_per_V=1e-5, y_m_per_V=1e-5, z_m_per_V=1e-6)
 
 
@@ -74,7 +80,7 @@ def scan_options(function: Any) -> Any:
             "--size",
             type=float,
             metavar="M",
-            help="Width and height of the frame in metres. [default: the specimen, at most 50e-9, of one above 1e-6 at most 2e-6]",
+            help="Width and height of the frame in metres. [default: the specimen, at most 50e-9, of one above 1e-6 at most 500e-9]",
         ),
         click.option("--pixels", type=int, default=d.pixels, show_default=True, help="Pixels in a line, and lines."),
         click.option("--setpoint", type=float, metavar="A", default=d.setpoint_A, show_default=True, help="Current to hold, in amperes."),
@@ -82,7 +88,9 @@ def scan_options(function: Any) -> Any:
         click.option(
             "--bandwidth", type=float, metavar="HZ", default=d.bandwidth_Hz, show_default=True, help="Unity gain of the feedback."
         ),
-        click.option("--time-per-pixel", type=float, metavar="S", help=f"In seconds. [default: {d.pixel_s:g}]"),
+        click.option(
+            "--time-per-pixel", type=float, metavar="S", help=f"In seconds. [default: {d.pixel_s:g}, more above {FASTEST_M_PER_S:g} m/s]"
+        ),
         click.option("--time-per-line", type=float, metavar="S", help="Instead: time of a line in one direction, in seconds."),
         click.option(
             "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the twin's noise and generated specimens."
@@ -110,6 +118,20 @@ def frame_options(function: Any) -> Any:
         click.option("--slope-y", type=float, metavar="RATIO", help="Plane that z follows: rise per way in y."),
         click.option("--drift", "drift_m_per_s", type=float, nargs=3, metavar="X Y Z", help="Drift to follow, in metres per second."),
         click.option("--lift", "lift_m", type=float, metavar="M", help="Scan each line twice, the second time so much higher."),
+        click.option("--stepped", is_flag=True, default=None, help="Stand for each pixel and jump to the next, as for a beam."),
+        click.option(
+            "--wait-for",
+            type=click.Choice([str(mode.name).lower().replace("_", "-") for mode in SyncMode]),
+            multiple=True,
+            help="Each pixel for a camera's ready line or a clock, each line for a trigger, the scan for the column. Repeatable.",
+        ),
+        click.option("--wait", "wait_s", type=float, metavar="S", help="Longest of these waits. [default: 1]"),
+        click.option(
+            "--also",
+            type=click.Choice(list(ALSO)),
+            multiple=True,
+            help="Record beside z and current: the monitor in volts, the pulses that a counter had in each pixel. Repeatable.",
+        ),
         click.option("--acceleration", "acceleration_m_per_s2", type=float, metavar="M/S2", help="Greatest in turns."),
     ]
     for option in reversed(options):
@@ -117,10 +139,12 @@ def frame_options(function: Any) -> Any:
     return function
 
 
-def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None, limits: Limits | None = None) -> ScanSettings:
+def settings_from(
+    options: dict[str, Any], specimen_size_m: list[float] | None, limits: Limits | None = None, scanner: Calibration = LARGEST_SCANNER
+) -> ScanSettings:
     """Settings of the options; BadInput for what contradicts itself or can't be."""
     pixels = options["pixels"]
-    for name, most in (("pixels", PIXELS_MAX), ("lines", PIXELS_MAX), ("interlace", INTERLACE_MAX)):
+    for name, most in (("pixels", PIXELS_MAX), ("lines", PIXELS_MAX), ("interlace", min(INTERLACE_MAX, options.get("lines") or pixels))):
         value = options.get(name)
         if value is not None and not 1 <= value <= most:
             raise BadInput(f"{name} = {value} is not possible; accepted: 1 to {most}")
@@ -128,13 +152,17 @@ def settings_from(options: dict[str, Any], specimen_size_m: list[float] | None, 
         raise BadInput("give --time-per-pixel or --time-per-line, not both")
     size = options["size"]
     if size is None:
-        size = min([LARGE_FRAME_M if min(specimen_size_m or [0]) > LARGE_M else SMALL_FRAME_M, *(specimen_size_m or [])])
+        reach_m = 2 * min(scanner.x_range_m, scanner.y_range_m)
+        size = min([LARGE_FRAME_M if min(specimen_size_m or [0]) > LARGE_M else SMALL_FRAME_M, reach_m, *(specimen_size_m or [])])
     pixel_s = max(ScanSettings().pixel_s, size / pixels / FASTEST_M_PER_S)
     if options["time_per_pixel"] is not None:
         pixel_s = options["time_per_pixel"]
     elif options["time_per_line"] is not None:
         pixel_s = options["time_per_line"] / pixels
     more = {name: options[name] for name in FRAME_OPTIONS if options.get(name) is not None}
+    if options.get("wait_for"):
+        more["waits_for"] = functools.reduce(operator.or_, (SyncMode[name.upper().replace("-", "_")] for name in options["wait_for"]))
+    more["channels"] = frozenset(ALSO[name] for name in options.get("also", ()))
     if "mode" in more:
         more["mode"] = Mode(more["mode"])
     if limits is not None:
@@ -185,7 +213,7 @@ def run(**options: Any) -> None:
         # The main twin first: it refuses a specimen that can't be read before anything else is built.
         with connected(None, board_arguments(options), lockstep=True) as board:
             welcome = board.device.transport.welcome
-            settings = settings_from(options, welcome["specimen_size_m"])
+            settings = settings_from(options, welcome["specimen_size_m"], scanner=board.device.calibration)
             settings.check(board.device.calibration)
             timings = true_rate_timings()
             attributes = {
@@ -219,7 +247,8 @@ def scan(address: str | None, lockstep: bool | None, limits_file: Path | None, r
     with discard_if_empty(folder):
         with connected(address, board_arguments(options), lockstep=address is None if lockstep is None else lockstep) as board:
             welcome = board.device.transport.welcome
-            settings = settings_from(options, welcome.get("specimen_size_m"), limits_for(board, limits_file)[0])
+            limits = limits_for(board, limits_file)[0]
+            settings = settings_from(options, welcome.get("specimen_size_m"), limits, board.device.calibration)
             attributes = {"specimen": welcome.get("specimen", ""), "seed": options["seed"]}
             record = record_for(board, record_file)
             for line in board.run(scan_job(board.device, settings, folder, attributes, record)):

@@ -21,6 +21,12 @@ from reflexarc.safety.limits import Limits
 AMPLITUDE_MAX_M = 50e-12  # a current that goes up and down by a factor of 3
 
 
+def check_amplitude(amplitude_m: float) -> None:
+    """BadInput for what the excitation can't be."""
+    if not 0 < amplitude_m <= AMPLITUDE_MAX_M:
+        raise BadInput(f"amplitude {amplitude_m:g} m is not possible; accepted: above 0, up to {AMPLITUDE_MAX_M:g} m")
+
+
 async def loop_job(
     board: AsyncController,
     settings: ScanSettings,
@@ -31,8 +37,7 @@ async def loop_job(
     change: bool,
 ) -> dict[str, Any]:
     """Approach, measure (and with ``change`` tune), withdraw; what was found, for report and JSON."""
-    if not 0 < amplitude_m <= AMPLITUDE_MAX_M:
-        raise BadInput(f"amplitude {amplitude_m:g} m is not possible; accepted: above 0, up to {AMPLITUDE_MAX_M:g} m")
+    check_amplitude(amplitude_m)
     settings.check(board.calibration)
     await board.set_limits(limits)
     await board.arm(record)

@@ -111,7 +111,7 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
     await board.arm()
     frame = geometry(settings, calibration)
     events: list[Event] = []
-    with ScanWriter(folder / "scan.h5", frame, attributes) as writer:
+    with ScanWriter(folder / "scan.h5", frame, attributes, channels=settings.channels) as writer:
         await configure_raster(board, settings)
         print("approach ...", flush=True)
         await approach(board, settings)

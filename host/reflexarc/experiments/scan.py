@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,18 @@ from tqdm import tqdm
 from reflexarc.calibration import Calibration
 from reflexarc.contract.blocks import lift
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, ScanState
+from reflexarc.contract.blocks.sync import SyncMode
 from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Channel, Direction, Packet
 from reflexarc.device.controller import AsyncController
-from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed
+from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed, InstrumentLate
 from reflexarc.experiments.settings import ScanSettings
-from reflexarc.store import EventRow, ScanGeometry, ScanWriter
+from reflexarc.store import EXTRA_CHANNELS, EventRow, ScanGeometry, ScanWriter
 
 Array = NDArray[np.float64]
 LIFT_PLACES, LIFT_SPACING_MAX = lift.DEPTH, lift.BLOCK["spacing"].high
 POSITION_ONE = 1 << POSITION_FRACTION_BITS  # one DAC LSB in Q20.12
+ALWAYS = (Channel.Z, Channel.CURRENT)  # are recorded
 APPROACH_STEP_S = 2e-3  # between two looks at the current during the approach
 APPROACHED = 0.7  # of the setpoint, averaged over a few looks
 DRAIN_S = 100e-6  # board time that the last packets of a frame need to leave the board
@@ -64,11 +67,22 @@ async def approach(board: AsyncController, settings: ScanSettings) -> None:
 
 
 async def configure_raster(board: AsyncController, settings: ScanSettings) -> None:
-    """Raster registers for ``settings``, and the tip to the first pixel."""
+    """Registers for the raster of ``settings``, its channels and what it waits for, and the tip to the first pixel.
+
+    The column is asked for its scan inputs.
+    """
     plan = settings.plan(board.calibration)
     await board.registers.write_raw(plan.registers)
     if settings.lift_m is not None:
         await configure_lift(board, settings)
+    await board.registers.write_raw(
+        {
+            "sync.mode": int(settings.waits_for),
+            "sync.wait_samples": max(1, board.calibration.samples(settings.wait_s)) if settings.waits_for else 0,
+            "sync.external": int(SyncMode.EXTERNAL_SCAN in settings.waits_for),
+            "capture.channels": sum(1 << channel for channel in {*ALWAYS, *settings.channels}),
+        }
+    )
     x_m, y_m, z_m = plan.start_m
     await board.move_to(x_m, y_m, settings.move_m_per_s, z_m)
 
@@ -91,7 +105,8 @@ class LineCollector:
     """Packets to lines in physical units, with every loss counted.
 
     ``z_m`` and ``current_A`` are images of the first pass by direction, NaN where the mode scans none; ``second_z_m`` and
-    ``second_current_A`` of the second.
+    ``second_current_A`` of the second. ``extra`` and ``second_extra`` have the same of each further channel of the settings: the monitor in
+    volts, NaN where there is none; the counters' pulses in each pixel as whole numbers, 0 where there are none.
     """
 
     def __init__(self, settings: ScanSettings, calibration: Calibration, writer: ScanWriter | None) -> None:
@@ -108,6 +123,10 @@ class LineCollector:
         self.current_A: dict[Direction, Array] = {direction: self._images[False, direction][1] for direction in Direction}
         self.second_z_m: dict[Direction, Array] = {direction: self._images[True, direction][0] for direction in Direction}
         self.second_current_A: dict[Direction, Array] = {direction: self._images[True, direction][1] for direction in Direction}
+        self.extra, self.second_extra = (
+            {channel: {direction: _empty(channel, shape) for direction in Direction} for channel in EXTRA_CHANNELS if channel in settings.channels}
+            for _ in range(2)
+        )
         self.line_time_s = np.full(settings.lines, np.nan)  # of the first pass over each line
         self._due = [set(plan.directions(line)) for line in range(settings.lines)]
         self.expected = settings.pixels * sum(len(due) for due in self._due)
@@ -128,10 +147,19 @@ class LineCollector:
         self._sequence = packet.sequence
         if packet.line >= self._settings.lines or packet.pixels != self._settings.pixels:
             raise BadInput(f"packet of line {packet.line} with {packet.pixels} pixels does not belong to this scan")
+        missing = [channel.name for channel in (*ALWAYS, *self.extra) if channel not in packet.sums]
+        if missing:
+            raise BadInput(f"packet of line {packet.line} comes without {' and '.join(missing)}; were the channels changed meanwhile?")
         z, current = (image[packet.line] for image in self._images[packet.second, packet.direction])
         index, samples = np.array(packet.index, int), np.array(packet.samples)
         z[index] = np.array(packet.sums[Channel.Z]) / samples * self._calibration.z_m_per_code / POSITION_ONE
         current[index] = [self._calibration.code_to_current_A(mean) for mean in np.array(packet.sums[Channel.CURRENT]) / samples]
+        extra = {
+            channel: images[packet.direction][packet.line] for channel, images in (self.second_extra if packet.second else self.extra).items()
+        }
+        for channel, row in extra.items():
+            sums = np.array(packet.sums[channel], np.int64)
+            row[index] = sums / samples * self._calibration.monitor_V_per_code if channel is Channel.MONITOR else sums
         self.pixels += len(packet.index)
         due = self._due[packet.line]
         if np.isnan(self.line_time_s[packet.line]):
@@ -142,7 +170,12 @@ class LineCollector:
         if self._writer is not None and not packet.aborted and not packet.lost:
             counts = np.zeros(self._settings.pixels, int)
             counts[index] = samples
-            self._writer.write_line(packet.line, packet.direction, z, current, counts, packet.time, packet.second)
+            self._writer.write_line(packet.line, packet.direction, z, current, counts, packet.time, packet.second, extra)
+
+
+def _empty(channel: Channel, shape: tuple[int, int]) -> NDArray[Any]:
+    dtype = EXTRA_CHANNELS[channel].dtype
+    return np.full(shape, 0 if issubclass(dtype, np.integer) else np.nan, dtype)
 
 
 def event_row(event: Event, calibration: Calibration) -> EventRow:
@@ -169,8 +202,10 @@ async def raster(
     """Run one frame that ``configure_raster`` prepared; events that came meanwhile.
 
     ``after_line(n)`` may return an awaitable, done in the middle of the line after the ``n``-th. BoardTripped if the interlock trips: what
-    came until then is in the collector and in the file.
+    came until then is in the collector and in the file. InstrumentLate, the scan stopped, if what it waits for does not come in time and the
+    interlock lets that pass (UNDERFLOW).
     """
+    (late,) = await board.registers.read_raw("sync.late")
     await board.start_scan()
     events: list[Event] = []
     line_s = settings.line_s(board.calibration)
@@ -197,10 +232,17 @@ async def raster(
             if await board.scan_state() is ScanState.IDLE:
                 break
             await board.check_live()
+            if (await board.registers.read_raw("sync.late"))[0] != late:
+                await board.stop_scan()
+                names = " or ".join(str(mode.name).lower().replace("_", " ") for mode in settings.waits_for)
+                raise InstrumentLate(
+                    f"the scan waited for the {names} for more than {settings.wait_s:g} s and was stopped; is it connected?"
+                )
     finally:
         # After a trip too: a line that was cut short is on its way. A link that broke has told its reason already.
         with contextlib.suppress(ConnectionFailed):
             await board.sleep(DRAIN_S)
+            await board.registers.write_raw({"sync.external": 0})
         take()
     await board.check_live()
     if collector.lines_done < settings.lines and not collector.lost_packets:

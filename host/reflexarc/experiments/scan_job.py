@@ -25,7 +25,8 @@ async def scan_job(
     settings.check(board.calibration)
     await board.set_limits(settings.limits)
     await board.arm(record)
-    with ScanWriter(folder / "scan.h5", geometry(settings, board.calibration), attributes, settings.lift_m is not None) as writer:
+    frame = geometry(settings, board.calibration)
+    with ScanWriter(folder / "scan.h5", frame, attributes, settings.lift_m is not None, settings.channels) as writer:
         try:
             await configure_raster(board, settings)
             await approach(board, settings)

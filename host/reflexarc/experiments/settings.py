@@ -10,11 +10,14 @@ import numpy as np
 from reflexarc.calibration import Calibration
 from reflexarc.contract.blocks import feedback
 from reflexarc.contract.blocks.interlock import Cause
+from reflexarc.contract.blocks.sync import SyncMode
+from reflexarc.contract.packets import Channel
 from reflexarc.device.controller import DECAY_PER_M
 from reflexarc.errors import BadInput
 from reflexarc.safety import Limits, Rectangle
 from reflexarc.safety.units import show
-from reflexarc.scans import Frame, Mode, Raster, RasterPlan, plan_raster
+from reflexarc.scans import SAMPLES_MAX, Frame, Mode, Raster, RasterPlan, plan_raster
+from reflexarc.store import EXTRA_CHANNELS
 
 TURN_SHARE = 0.04  # of a line's time, for a turn
 HALF_TURN_S = 100e-6
@@ -24,7 +27,9 @@ HALF_TURN_S = 100e-6
 class ScanSettings:
     """A raster, its feedback and its limits. Lengths in metres, times in seconds of the board.
 
-    Without ``acceleration_m_per_s2`` half a turn takes 2 % of a line, and 100 us at least.
+    Without ``acceleration_m_per_s2`` half a turn takes 2 % of a line, and 100 us at least. ``stepped`` is a beam's raster: the position stands
+    for each pixel and jumps between two, without overscan and turns. Pixels, lines or the scan wait for the instruments of ``waits_for``,
+    each time up to ``wait_s``. ``channels`` are recorded beside z and current, which always are.
     """
 
     width_m: float = 50e-9
@@ -48,6 +53,10 @@ class ScanSettings:
     mode: Mode = Mode.TRACE_RETRACE
     interlace: int = 1
     lift_m: float | None = None
+    stepped: bool = False
+    waits_for: SyncMode = SyncMode(0)
+    wait_s: float = 1.0
+    channels: frozenset[Channel] = frozenset()
     overscan_s: float = 1e-3
     settle_s: float = 0.0
     acceleration_m_per_s2: float | None = None
@@ -62,10 +71,11 @@ class ScanSettings:
 
     @property
     def raster(self) -> Raster:
+        acceleration = self._gentle() if self.acceleration_m_per_s2 is None else self.acceleration_m_per_s2
         return Raster(
-            self.frame, self.pixel_s, self.mode, self.interlace, lift=self.lift_m is not None, overscan_s=self.overscan_s,
-            settle_s=self.settle_s, drift_m_per_s=self.drift_m_per_s,
-            acceleration_m_per_s2=self._gentle() if self.acceleration_m_per_s2 is None else self.acceleration_m_per_s2,
+            self.frame, self.pixel_s, self.mode, self.interlace, self.stepped, self.lift_m is not None, settle_s=self.settle_s,
+            overscan_s=0.0 if self.stepped else self.overscan_s, drift_m_per_s=self.drift_m_per_s,
+            acceleration_m_per_s2=None if self.stepped else acceleration,
         )  # fmt: skip
 
     def _gentle(self) -> float:
@@ -92,6 +102,13 @@ class ScanSettings:
                 "give a smaller slope or a smaller scan"
             )
         self.plan(calibration)
+        longest_s = SAMPLES_MAX * calibration.sample_period_s
+        if not (math.isfinite(self.wait_s) and 0 < self.wait_s < longest_s):
+            raise BadInput(f"wait_s = {self.wait_s:g} is not possible; accepted: above 0, below {longest_s:g} s")
+        for channel in self.channels:
+            if channel not in EXTRA_CHANNELS:
+                names = ", ".join(extra.name for extra in EXTRA_CHANNELS)
+                raise BadInput(f"channel {channel.name} can't be recorded beside z and current; accepted: {names}")
         if self.lift_m is not None and not abs(self.lift_m) < calibration.z_range_m:
             raise BadInput(f"lift_m = {self.lift_m:g} is not possible; accepted: within the range of z, ±{calibration.z_range_m:g} m")
         if not math.isfinite(self.bias_V) or not 0 < abs(self.bias_V) < calibration.dac_full_scale_V:
@@ -99,7 +116,9 @@ class ScanSettings:
         if not self.setpoint_A < calibration.current_range_A:
             raise BadInput(f"setpoint {self.setpoint_A:g} A is outside 0 to {calibration.current_range_A:g} A, the range of the converter")
         if self.setpoint_A < calibration.code_to_current_A(1):
-            raise BadInput(f"setpoint {self.setpoint_A:g} A is less than the converter can tell from 0, {calibration.code_to_current_A(1):.3g} A")
+            raise BadInput(
+                f"setpoint {self.setpoint_A:g} A is less than the converter can tell from 0, {calibration.code_to_current_A(1):.3g} A"
+            )
         if with_limits:
             self._check_limits(calibration)
         # At the resonance of the twin's z piezo (60 kHz, Q 8) an integral loop is stable up to f0 / Q.

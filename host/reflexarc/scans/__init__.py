@@ -2,9 +2,10 @@
 
 from reflexarc.scans.frame import Frame
 from reflexarc.scans.points import PointList, Travel, lissajous, scattered, sparse, spiral
-from reflexarc.scans.raster import Mode, Raster, RasterPlan, plan_raster, standing_still
+from reflexarc.scans.raster import SAMPLES_MAX, Mode, Raster, RasterPlan, plan_raster, standing_still
 
 __all__ = [
+    "SAMPLES_MAX",
     "Frame",
     "Mode",
     "PointList",

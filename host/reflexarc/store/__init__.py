@@ -1,15 +1,17 @@
 """Scan files and output folders."""
 
-from reflexarc.contract.packets import Direction
+from reflexarc.contract.packets import Channel, Direction
 from reflexarc.store.blackbox_file import BlackBoxFile, read_blackbox_file, write_blackbox_file
 from reflexarc.store.errors import StoreError
 from reflexarc.store.folder import prepare_output_folder
-from reflexarc.store.records import BlackBox, Channels, EventRow, ScanData, ScanGeometry
+from reflexarc.store.records import EXTRA_CHANNELS, BlackBox, Channels, EventRow, ScanData, ScanGeometry
 from reflexarc.store.scan_file import ScanWriter, read_scan
 
 __all__ = [
+    "EXTRA_CHANNELS",
     "BlackBox",
     "BlackBoxFile",
+    "Channel",
     "Channels",
     "Direction",
     "EventRow",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reflexarc.contract.packets import Direction
+from reflexarc.contract.packets import Channel, Direction
 
 Attribute = str | int | float
 Floats = NDArray[np.float64]
@@ -124,26 +124,45 @@ BLACKBOX_DTYPES: dict[str, type[np.generic]] = {
 }
 
 
+class ExtraChannel(NamedTuple):
+    """Dataset of a channel that is recorded where asked for, and the field of `Channels` with the same name."""
+
+    name: str
+    unit: str
+    dtype: type[np.generic]
+
+
+EXTRA_CHANNELS: dict[Channel, ExtraChannel] = {
+    Channel.MONITOR: ExtraChannel("monitor_V", "V", np.float64),
+    Channel.COUNTER_0: ExtraChannel("counter_0", "pulses", np.int64),
+    Channel.COUNTER_1: ExtraChannel("counter_1", "pulses", np.int64),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Channels:
     """What was measured in one direction: images of shape (lines, pixels) and one time stamp a line.
 
     ``samples`` is the number of converter samples behind each pixel (0 where the pixel was lost), ``time_cycles``
-    (lines,) the gateware's time of the line.
+    (lines,) the gateware's time of the line. ``monitor_V`` is a mean like z and current; ``counter_0`` and ``counter_1``
+    are the pulses in each pixel (0 where it was lost). None where they were not recorded.
     """
 
     z_m: Floats
     current_A: Floats
     samples: NDArray[np.uint32]
     time_cycles: NDArray[np.uint64]
+    monitor_V: Floats | None = None
+    counter_0: NDArray[np.int64] | None = None
+    counter_1: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class ScanData:
     """The content of a scan file.
 
-    ``line_complete`` (lines, 2) is true where a line was written to its end; all other lines are NaN (and 0 samples) in
-    `Channels`. ``blackboxes`` holds one entry a trip, oldest first; ``reference_surface_m`` (lines, pixels) is the true
+    ``line_complete`` (lines, 2) is true where a line was written to its end; all other lines are NaN (and 0 samples and pulses)
+    in `Channels`. ``blackboxes`` holds one entry a trip, oldest first; ``reference_surface_m`` (lines, pixels) is the true
     surface where it is known. ``second`` is what a second pass over each line measured, forward and backward.
     """
 

@@ -5,14 +5,16 @@ Layout, format version 1:
 - ``/`` attributes ``format``, ``format_version``
 - ``geometry``, ``attributes``: groups whose attributes are the fields of `ScanGeometry` and those given by the user
 - ``forward/``, ``backward/``: ``z_m``, ``current_A`` (lines, pixels) float64, NaN until written; ``samples`` (lines, pixels);
-  ``time_cycles`` (lines,)
+  ``time_cycles`` (lines,); where they were recorded ``monitor_V`` (lines, pixels) float64, NaN until written, and
+  ``counter_0``, ``counter_1`` (lines, pixels) int64, 0 until written
 - ``line_complete`` (lines, 2) uint8: 1 where the line of that direction (forward, backward) is in the file
 - ``second/``: of a scan with a second pass over each line the same once more, ``forward/``, ``backward/`` and ``line_complete``
 - ``events``: table with the fields of `EventRow` (``class_id`` is named ``class``)
 - ``blackbox/0``, ``1``...: one group a trip, with the arrays of `BlackBox` and its attributes
 - ``reference/surface_m`` (lines, pixels), where the true surface is known
 
-Each dataset has its unit in the attribute ``unit``.
+Each dataset has its unit in the attribute ``unit``. What a file may have or not, as ``second/`` and the channels beside z
+and current, has come without a new version: readers take a file for what is in it.
 
 Two things here are less simple than HDF5 would allow, and both are needed:
 
@@ -28,7 +30,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -39,12 +41,13 @@ import h5py  # type: ignore[import-untyped,unused-ignore]
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reflexarc.contract.packets import Direction
+from reflexarc.contract.packets import Channel, Direction
 from reflexarc.store.errors import StoreError, one_line
 from reflexarc.store.records import (
     BLACKBOX_DTYPES,
     BLACKBOX_EXTRAS,
     BLACKBOX_UNITS,
+    EXTRA_CHANNELS,
     Attribute,
     BlackBox,
     Channels,
@@ -88,10 +91,21 @@ class ScanWriter:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], geometry: ScanGeometry, attributes: Mapping[str, Attribute], second: bool = False
+        self,
+        path: str | os.PathLike[str],
+        geometry: ScanGeometry,
+        attributes: Mapping[str, Attribute],
+        second: bool = False,
+        channels: Collection[Channel] = (),
     ) -> None:
-        """Create the file ``path``, which must not exist, with room for all lines of ``geometry``, twice with a ``second`` pass."""
+        """Create the file ``path``, which must not exist, with room for all lines of ``geometry``, twice with a ``second`` pass.
+
+        ``channels`` are those of `EXTRA_CHANNELS` that are recorded beside z and current.
+        """
         self.path = Path(path)
+        if not EXTRA_CHANNELS.keys() >= set(channels):
+            raise ValueError(f"channels {_names(channels)} are not all among {_names(EXTRA_CHANNELS)}")
+        self._extra = [channel for channel in EXTRA_CHANNELS if channel in channels]
         self._passes = ("", "second/") if second else ("",)
         self.geometry = geometry
         self._broken = False
@@ -107,7 +121,8 @@ class ScanWriter:
         try:
             text_bytes = sum(len(str(value).encode()) for value in checked.values())
             lines, pixels = geometry.shape
-            line_bytes = pixels * (8 + 8 + 4) + 8 + 1 + 3 * INDEX_BYTES_PER_CHUNK
+            extra = len(self._extra)
+            line_bytes = pixels * (8 + 8 + 4 + 8 * extra) + 8 + 1 + (3 + extra) * INDEX_BYTES_PER_CHUNK
             with self._growing("the empty scan", 2 * len(self._passes) * lines * line_bytes + text_bytes):
                 self._create(checked)
         except StoreError:
@@ -125,11 +140,13 @@ class ScanWriter:
         samples: ArrayLike,
         time_cycles: int,
         second: bool = False,
+        extra: Mapping[Channel, ArrayLike] | None = None,
     ) -> None:
         """Append one line and flush it.
 
         ``z_m`` and ``current_A`` have one value a pixel, left to right; ``samples`` is the number of samples in each
-        pixel, or one number for all. ``time_cycles`` is the gateware's time of the line. A line is written once.
+        pixel, or one number for all. ``time_cycles`` is the gateware's time of the line. ``extra`` has one value a pixel for
+        each of the file's further channels: volts, whole pulses. A line is written once.
         """
         lines, pixels = self.geometry.shape
         direction = Direction(direction)
@@ -145,12 +162,21 @@ class ScanWriter:
         counts = np.asarray(samples)
         if not np.issubdtype(counts.dtype, np.integer) or np.any(counts < 0) or np.any(counts >= 1 << 32):
             raise ValueError("samples must be 32-bit counts")
+        extra = extra or {}
+        if set(extra) != set(self._extra):
+            raise ValueError(f"this scan records the channels {_names(self._extra)} beside z and current, not {_names(extra)}")
         rows = {
             "z_m": _shaped(z_m, (pixels,), "z_m"),
             "current_A": _shaped(current_A, (pixels,), "current_A"),
             "samples": _shaped(np.broadcast_to(counts, (pixels,)) if counts.ndim == 0 else counts, (pixels,), "samples", np.uint32),
             "time_cycles": np.uint64(time_cycles),
         }
+        for channel, values in extra.items():
+            name, _, dtype = EXTRA_CHANNELS[channel]
+            given = np.asarray(values)
+            if issubclass(dtype, np.integer) and not (np.issubdtype(given.dtype, np.integer) and np.all(given >= 0)):
+                raise ValueError(f"{name} must be whole numbers from 0")
+            rows[name] = _shaped(given, (pixels,), name, dtype)
         with self._writing(f"line {line} {direction.name.lower()}"):
             for name, row in rows.items():
                 self._datasets[f"{prefix}{direction.name.lower()}/{name}"][line] = row
@@ -230,6 +256,9 @@ class ScanWriter:
             self._allocate(f"{group}/current_A", (lines, pixels), "<f8", math.nan, "A", (1, pixels))
             self._allocate(f"{group}/samples", (lines, pixels), "<u4", 0, "samples", (1, pixels))
             self._allocate(f"{group}/time_cycles", (lines,), "<u8", 0, "cycles")
+            for name, unit, dtype in (EXTRA_CHANNELS[channel] for channel in self._extra):
+                fill = 0 if issubclass(dtype, np.integer) else math.nan
+                self._allocate(f"{group}/{name}", (lines, pixels), np.dtype(dtype).newbyteorder("<").str, fill, unit, (1, pixels))
         for prefix in self._passes:
             self._allocate(f"{prefix}line_complete", (lines, 2), "u1", 0, "")
         empty = np.zeros((), EVENT_DTYPE)
@@ -369,7 +398,12 @@ def _read_channels(group: Any, geometry: ScanGeometry, complete: NDArray[np.bool
     current_A[~complete] = np.nan
     samples[~complete] = 0
     time_cycles[~complete] = 0
-    return Channels(z_m, current_A, samples, time_cycles)
+    extra: dict[str, NDArray[Any]] = {}
+    for name, _, dtype in EXTRA_CHANNELS.values():
+        if name in group:
+            extra[name] = _shaped(group[name][()], geometry.shape, name, dtype)
+            extra[name][~complete] = 0 if issubclass(dtype, np.integer) else np.nan
+    return Channels(z_m, current_A, samples, time_cycles, **extra)
 
 
 def read_blackbox_group(group: Any) -> BlackBox:
@@ -417,6 +451,10 @@ def checked_attributes(attributes: Mapping[str, Attribute]) -> dict[str, Attribu
 def store_attributes(group: Any, attributes: Mapping[str, Attribute]) -> None:
     for name, value in attributes.items():
         group.attrs[name] = value
+
+
+def _names(channels: Collection[Channel]) -> str:
+    return ", ".join(Channel(channel).name for channel in channels) or "none"
 
 
 def _shaped(values: ArrayLike, shape: tuple[int, ...], name: str, dtype: Any = np.float64) -> NDArray[Any]:

@@ -20,6 +20,8 @@ from .channels import complete_rows
 from .specimen import MOST_BYTES, Specimen, SpecimenError, check_shape, check_size, level_heights
 
 MARKER_BYTES = 4  # between the end of the header and the data
+HEADER_END = b":SCANIT_END:"
+LONGEST_HEADER = 2**20  # bytes; some ten thousand are usual
 _ACCEPTED = "a complete Nanonis .sxm file is needed"
 
 
@@ -79,6 +81,10 @@ def _read_header(path: Path) -> tuple[str, int]:
         raise SpecimenError(f"{path.name}: {size // 2**20} MiB are too large; at most {MOST_BYTES // 2**20} MiB are accepted")
     if not start.lstrip().startswith(b":NANONIS_VERSION:"):
         raise SpecimenError(f"{path.name}: no Nanonis scan (it does not begin with :NANONIS_VERSION:); {_ACCEPTED}")
+    # The library looks for the end line by line, through the whole file.
+    with path.open("rb") as opened:
+        if HEADER_END not in opened.read(LONGEST_HEADER):
+            raise SpecimenError(f"{path.name}: the header has no end, the file is truncated or damaged; {_ACCEPTED}")
     import nanonispy2.read  # type: ignore[import-untyped]
 
     try:

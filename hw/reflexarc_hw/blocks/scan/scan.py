@@ -203,7 +203,8 @@ class Scan(wiring.Component):
             moving.eq((now.state == ScanState.MOVING) & ~now.fields),
             raster.eq(~idle & ~moving),
         ]
-        m.d.sync += [in_frame.eq(raster & ~now.listing), aim.eq(moving)]
+        # The target stands before the first look at the way to it.
+        m.d.sync += [in_frame.eq(raster & ~now.listing), aim.eq(moving | (begin & (order == ScanCommand.MOVE)))]
         with m.If(waits & ~in_frame):
             m.d.sync += [takes.eq(1), waits.eq(0)]
         with m.If(bank.command_strobe & (bank.command == ScanCommand.UPDATE)):
