@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,15 +18,17 @@ from reflexarc.contract.blocks.sync import SyncLine, SyncMode
 from reflexarc.contract.packets import Channel, Direction, Packet
 from reflexarc.device import Controller
 from reflexarc.device.controller import AsyncController
-from reflexarc.errors import BoardTripped, InstrumentLate
-from reflexarc.experiments.scan import LineCollector, configure_raster, raster
+from reflexarc.errors import BadInput, BoardTripped, InstrumentLate
+from reflexarc.experiments.scan import LineCollector, configure_raster, geometry, raster
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety import Limits
 from reflexarc.scans import Mode
+from reflexarc.store import ScanWriter, read_scan
 
 SEED = 4
 PATIENT = Limits(conditions=Limits().conditions - {Cause.UNDERFLOW})  # who waits in vain does not trip
 ANSWER_SAMPLES = 8  # of a pixel, until the trigger is out, an edge has come in, and the scan has looked at it
+MONITOR_NOISE_V = 1e-3  # the twin adds 0 to 1.5 mV to each sample: 0.75 mV to a mean
 RELAY_CYCLES = 1000  # that the twin's column takes for its scan inputs
 AT_REST = {
     "sync.mode": 0, "sync.external": 0, "sync.wait_samples": 0, "sync.pulse_cycles": 10, "scan.blanking": 7,
@@ -40,8 +43,8 @@ SWEPT = ScanSettings(width_m=12e-9, height_m=8e-9, pixels=6, lines=4, pixel_s=40
 class KeptPackets(LineCollector):
     """A collector that keeps what it was given."""
 
-    def __init__(self, settings: ScanSettings, calibration: Calibration) -> None:
-        super().__init__(settings, calibration, None)
+    def __init__(self, settings: ScanSettings, calibration: Calibration, writer: ScanWriter | None = None) -> None:
+        super().__init__(settings, calibration, writer)
         self.packets: list[Packet] = []
 
     def add(self, packet: Packet) -> None:
@@ -92,10 +95,10 @@ def cycles(board: Controller, seconds: float) -> int:
     return board.device.calibration.cycles(seconds)
 
 
-def scan(board: Controller, settings: ScanSettings) -> KeptPackets:
+def scan(board: Controller, settings: ScanSettings, writer: ScanWriter | None = None) -> KeptPackets:
     """One whole frame."""
     settings.check(board.device.calibration)
-    collector = KeptPackets(settings, board.device.calibration)
+    collector = KeptPackets(settings, board.device.calibration, writer)
 
     async def frame() -> None:
         await configure_raster(board.device, settings)
@@ -275,17 +278,20 @@ def test_pulses_are_counted_in_their_pixels(board: Controller) -> None:
     per_sample = board.device.calibration.cycles_per_sample
     channels = (Channel.COUNTER_0, Channel.COUNTER_1)
     arm(board)
-    board.write({"capture.channels": sum(1 << channel for channel in (Channel.Z, Channel.CURRENT, *channels))})
     board.run(board.device.inject("instruments", pulse_cycles=periods))
-    collector = scan(board, dataclasses.replace(SWEPT, pixel_s=400e-6))
+    collector = scan(board, dataclasses.replace(SWEPT, pixel_s=400e-6, channels=frozenset(channels)))
+    assert collector.extra.keys() == set(channels)
     for channel, period in zip(channels, periods, strict=True):
         due = collector.samples * per_sample / period
         assert (abs(collector.sums(channel) - due) < 1).all()
         assert (abs(collector.sums(channel).sum(axis=1) - due.sum(axis=1)) < 1).all()
+        for packet in collector.packets:
+            row = collector.extra[channel][packet.direction][packet.line]
+            assert row.dtype == np.int64 and row[list(packet.index)].tolist() == list(packet.sums[channel])
 
     board.run(board.device.inject("instruments"))
     before = board.read("capture.count_0", "capture.count_1")
-    begin(board, dataclasses.replace(STEPPED, pixels=20, lines=1, pixel_s=400e-6))
+    begin(board, dataclasses.replace(STEPPED, pixels=20, lines=1, pixel_s=400e-6, channels=frozenset(channels)))
     sleep(board, 0.7e-3)
     board.run(board.device.inject("instruments", pulse_cycles=periods))
     sleep(board, 5e-3)
@@ -296,6 +302,41 @@ def test_pulses_are_counted_in_their_pixels(board: Controller) -> None:
     assert [sum(packet.sums[channel]) for channel in channels] == counted.tolist()
     assert counted == pytest.approx([cycles(board, 5e-3) / period for period in periods], abs=1)
     assert all(packet.sums[channel][0] == packet.sums[channel][-1] == 0 for channel in channels)
+
+
+def test_the_monitor_is_an_image_in_volts(board: Controller, tmp_path: Path) -> None:
+    """In both directions and passes, in the file too; the next scan that does not ask for it has z and current alone."""
+    settings = dataclasses.replace(SWEPT, lines=3, lift_m=-1e-9, channels=frozenset({Channel.MONITOR, Channel.COUNTER_1}))
+    pulse = 500
+    arm(board)
+    board.run(board.device.inject("instruments", pulse_cycles=(0, pulse)))
+    for volts in (1.25, -3.5):
+        board.run(board.device.inject("monitor", volts=volts))
+        path = tmp_path / f"{volts}.h5"
+        with ScanWriter(path, geometry(settings, board.device.calibration), {}, True, settings.channels) as writer:
+            collector = scan(board, settings, writer)
+        data = read_scan(path)
+        assert data.second is not None and data.line_complete.all()
+        for images, stored in ((collector.extra, (data.forward, data.backward)), (collector.second_extra, data.second)):
+            for direction, channels in zip(Direction, stored, strict=True):
+                assert abs(images[Channel.MONITOR][direction] - volts).max() < MONITOR_NOISE_V
+                due = channels.samples * board.device.calibration.cycles_per_sample / pulse
+                assert (abs(images[Channel.COUNTER_1][direction] - due) < 1).all()
+                np.testing.assert_array_equal(channels.monitor_V, images[Channel.MONITOR][direction])
+                np.testing.assert_array_equal(channels.counter_1, images[Channel.COUNTER_1][direction])
+                assert channels.counter_0 is None
+    plain = scan(board, SWEPT)
+    assert not plain.extra and all(packet.sums.keys() == {Channel.Z, Channel.CURRENT} for packet in plain.packets)
+
+
+def test_a_packet_without_its_channels_is_refused(board: Controller) -> None:
+    arm(board)
+    settings = dataclasses.replace(STEPPED, channels=frozenset({Channel.MONITOR}))
+    begin(board, STEPPED)
+    sleep(board, 2e-3)
+    (packet, *_) = board.device.take_packets()
+    with pytest.raises(BadInput, match="packet of line 0 comes without MONITOR; were the channels changed meanwhile"):
+        LineCollector(settings, board.device.calibration, None).add(packet)
 
 
 def test_the_gates_lines_follow_the_scan(board: Controller) -> None:

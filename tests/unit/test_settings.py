@@ -8,6 +8,7 @@ import math
 import pytest
 
 from reflexarc.calibration import Calibration
+from reflexarc.contract.packets import Channel
 from reflexarc.errors import BadInput
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety import Limits, Rectangle
@@ -100,3 +101,11 @@ def test_what_the_interlock_would_end() -> None:
 def test_bandwidth() -> None:
     accepted(bandwidth_Hz=7500.0)
     assert refusal(bandwidth_Hz=7501.0).endswith("accepted: up to 7500 Hz")
+
+
+def test_channels() -> None:
+    assert ScanSettings().channels == frozenset()
+    accepted(channels=frozenset({Channel.MONITOR, Channel.COUNTER_0, Channel.COUNTER_1}))
+    for channel in (Channel.Z, Channel.CURRENT):
+        line = refusal(channels=frozenset({Channel.MONITOR, channel}))
+        assert line == f"{channel.name} can't be recorded beside z and current; accepted: MONITOR, COUNTER_0, COUNTER_1"

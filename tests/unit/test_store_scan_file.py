@@ -8,13 +8,26 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from reflexarc.store import BlackBox, Direction, EventRow, ScanGeometry, ScanWriter, StoreError, read_scan
+from reflexarc.store import (
+    EXTRA_CHANNELS,
+    BlackBox,
+    Channel,
+    Channels,
+    Direction,
+    EventRow,
+    ScanGeometry,
+    ScanWriter,
+    StoreError,
+    read_scan,
+)
 
 GEOMETRY = ScanGeometry(
     pixels=8, lines=5, width_m=20e-9, height_m=12.5e-9, center_x_m=3e-9, center_y_m=-4e-9, pixel_s=265e-6, angle_deg=30.0
@@ -412,3 +425,151 @@ def test_a_second_pass_stands_beside_the_first(tmp_path: Path) -> None:
     with ScanWriter(tmp_path / "once.h5", geometry, {}) as writer, pytest.raises(ValueError, match="no second pass"):
         writer.write_line(1, Direction.FORWARD, [1e-9] * 4, [1e-10] * 4, 7, 100, second=True)
     assert read_scan(tmp_path / "once.h5").second is None
+
+
+# Channels beside z and current.
+
+EXTRA = {Channel.MONITOR: np.linspace(-5.0, 5.0, 8), Channel.COUNTER_0: np.arange(8), Channel.COUNTER_1: 2**53 + 1 + np.arange(8)}
+
+
+def write_extra(writer: ScanWriter, line: int, direction: Direction, second: bool, channels: Iterable[Channel]) -> None:
+    """A line whose further channels are `EXTRA`, times 1 to 4 by pass and direction, where they are whole plus the line."""
+    extra = {channel: extra_row(channel, line, direction, second) for channel in channels}
+    writer.write_line(line, direction, np.zeros(8), np.ones(8), 3, line, second, extra)
+
+
+def extra_row(channel: Channel, line: int, direction: Direction, second: bool) -> np.ndarray[Any, Any]:
+    return EXTRA[channel] * (1 + direction + 2 * second) + line
+
+
+def extra_of(channels: Channels) -> dict[Channel, np.ndarray[Any, Any] | None]:
+    return {channel: getattr(channels, extra.name) for channel, extra in EXTRA_CHANNELS.items()}
+
+
+@pytest.mark.parametrize("channels", [frozenset(EXTRA), frozenset({Channel.MONITOR}), frozenset({Channel.COUNTER_1}), frozenset()])
+@pytest.mark.parametrize("second", [False, True])
+def test_channels_come_back_where_they_were_recorded(channels: frozenset[Channel], second: bool, tmp_path: Path) -> None:
+    """Volts and whole pulses, exactly, in both directions and passes; a line that is missing is NaN, or has none."""
+    path = tmp_path / "scan.h5"
+    with ScanWriter(path, GEOMETRY, {}, second, channels) as writer:
+        for passed in range(1 + second):
+            for line in (0, 4):
+                for direction in Direction:
+                    write_extra(writer, line, direction, bool(passed), channels)
+    scan = read_scan(path)
+    passes = [(scan.forward, scan.backward), *([scan.second] if scan.second is not None else [])]
+    assert len(passes) == 1 + second
+    for number, ways in enumerate(passes):
+        for direction, found in zip(Direction, ways, strict=True):
+            for channel, image in extra_of(found).items():
+                assert (image is not None) == (channel in channels)
+                if image is None:
+                    continue
+                for line in (0, 4):
+                    np.testing.assert_array_equal(image[line], extra_row(channel, line, direction, bool(number)))
+                if channel is Channel.MONITOR:
+                    assert image.dtype == np.float64 and np.isnan(image[1:4]).all()
+                else:
+                    assert image.dtype == np.int64 and not image[1:4].any()
+    with h5py.File(path) as file:
+        names = {EXTRA_CHANNELS[channel].name for channel in channels}
+        for group in [file[way] for way in ("forward", "backward")] + [file[f"second/{way}"] for way in ("forward", "backward") if second]:
+            assert set(group) == {"z_m", "current_A", "samples", "time_cycles"} | names
+            assert all(group[extra.name].attrs["unit"] == extra.unit for extra in EXTRA_CHANNELS.values() if extra.name in names)
+            assert all(group[name].chunks == (1, 8) for name in names)
+            assert {group[name].id.get_space_status() for name in names} <= {h5py.h5d.SPACE_STATUS_ALLOCATED}
+
+
+def test_half_a_line_of_channels_is_read_as_no_line(tmp_path: Path) -> None:
+    with ScanWriter(tmp_path / "scan.h5", GEOMETRY, {}, channels=EXTRA) as writer:
+        write_extra(writer, 0, Direction.FORWARD, False, EXTRA)
+    with h5py.File(tmp_path / "scan.h5", "r+") as file:
+        for extra in EXTRA_CHANNELS.values():
+            file[f"forward/{extra.name}"][1, :4] = 1
+    for channel, image in extra_of(read_scan(tmp_path / "scan.h5").forward).items():
+        assert image is not None
+        assert np.isnan(image[1]).all() if channel is Channel.MONITOR else not image[1].any()
+
+
+def test_sigkill_loses_no_complete_line_of_channels(tmp_path: Path) -> None:
+    child = """
+        import sys, numpy as np
+        from reflexarc.store import Channel, Direction, ScanGeometry, ScanWriter
+        channels = [Channel.MONITOR, Channel.COUNTER_0, Channel.COUNTER_1]
+        writer = ScanWriter(sys.argv[1], ScanGeometry(32, 20000, 1e-8, 1e-8, 0, 0, 1e-4), {}, True, channels)
+        for line in range(20000):
+            for second in (False, True):
+                row = np.full(32, 2 * line + second)
+                writer.write_line(line, Direction.FORWARD, row, row, 1, line, second, {c: row + int(c) for c in channels})
+            print(line, flush=True)
+    """
+    path = tmp_path / "killed.h5"
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(child), path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(40):
+        process.stdout.readline()
+    process.kill()
+    rest = process.stdout.read().split()
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    promised = int(rest[-1]) + 1 if rest else 40
+    scan = read_scan(path)
+    assert scan.second is not None and promised < 20000
+    for number, channels in enumerate((scan.forward, scan.second[0])):
+        lines = np.flatnonzero(np.isfinite(channels.z_m).all(axis=1))
+        assert len(lines) >= promised and lines.tolist() == list(range(len(lines)))
+        for channel, image in extra_of(channels).items():
+            assert image is not None
+            np.testing.assert_array_equal(image[lines], np.repeat((2 * lines + number + channel)[:, None], 32, axis=1))
+
+
+def test_room_for_channels_is_taken_at_once(tmp_path: Path) -> None:
+    """A file without room for its channels is not begun; lines do not let it grow."""
+    source = """
+    channels = [Channel.MONITOR, Channel.COUNTER_0, Channel.COUNTER_1]
+    def full():
+        return ScanWriter(sys.argv[1], ScanGeometry(128, 128, 1e-8, 1e-8, 0, 0, 1e-4), {}, True, channels)
+    attempt(full)
+    """
+    result = run_python(LIMITED + source, tmp_path / "scan.h5", 2_000_000)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"StoreError {tmp_path / 'scan.h5'}: the empty scan not written (File too large)\n"
+    assert not (tmp_path / "scan.h5").exists()
+
+    path = tmp_path / "full.h5"
+    with ScanWriter(path, GEOMETRY, {}, True, EXTRA) as writer:
+        size = path.stat().st_size
+        for line in range(GEOMETRY.lines):
+            for direction in Direction:
+                for second in (False, True):
+                    write_extra(writer, line, direction, second, EXTRA)
+    assert path.stat().st_size == size
+
+
+def test_channels_that_do_not_fit_write_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="channels Z are not all among MONITOR, COUNTER_0, COUNTER_1"):
+        ScanWriter(tmp_path / "scan.h5", GEOMETRY, {}, channels=[Channel.Z])
+    assert not (tmp_path / "scan.h5").exists()
+    row = np.zeros(8)
+    with ScanWriter(tmp_path / "scan.h5", GEOMETRY, {}, channels=[Channel.COUNTER_0]) as writer:
+        for extra in (None, {}, {Channel.COUNTER_1: [0] * 8}, {Channel.COUNTER_0: [0] * 8, Channel.MONITOR: row}):
+            with pytest.raises(ValueError, match="records the channels COUNTER_0 beside z and current, not"):
+                writer.write_line(0, Direction.FORWARD, row, row, 1, 0, extra=extra)
+        for pulses in (row, [-1] * 8):
+            with pytest.raises(ValueError, match="counter_0 must be whole numbers from 0"):
+                writer.write_line(0, Direction.FORWARD, row, row, 1, 0, extra={Channel.COUNTER_0: pulses})
+        with pytest.raises(ValueError, match="counter_0 must have the shape"):
+            writer.write_line(0, Direction.FORWARD, row, row, 1, 0, extra={Channel.COUNTER_0: [1, 2]})
+    assert not read_scan(tmp_path / "scan.h5").line_complete.any()
+
+
+def test_a_file_from_before_the_channels_reads(tmp_path: Path) -> None:
+    """As the writer wrote it then: format version 1, z and current only."""
+    with ScanWriter(tmp_path / "scan.h5", GEOMETRY, {}) as writer:
+        write_line(writer, 2)
+    with h5py.File(tmp_path / "scan.h5") as file:
+        assert file.attrs["format_version"] == 1
+        assert set(file) == {"attributes", "backward", "blackbox", "events", "forward", "geometry", "line_complete"}
+        assert set(file["forward"]) == {"z_m", "current_A", "samples", "time_cycles"}
+    scan = read_scan(tmp_path / "scan.h5")
+    assert np.isfinite(scan.forward.z_m[2]).all() and set(map(type, extra_of(scan.forward).values())) == {type(None)}

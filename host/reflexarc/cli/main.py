@@ -30,7 +30,6 @@ from reflexarc.cli.faults import faults
 from reflexarc.cli.limits import limits
 from reflexarc.cli.safety import blackbox, commission
 from reflexarc.contract.blocks.sync import SyncMode
-from reflexarc.contract.packets import Channel
 from reflexarc.errors import BadInput, ReflexArcError
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety.limits import Limits

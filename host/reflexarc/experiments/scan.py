@@ -123,9 +123,9 @@ class LineCollector:
         self.current_A: dict[Direction, Array] = {direction: self._images[False, direction][1] for direction in Direction}
         self.second_z_m: dict[Direction, Array] = {direction: self._images[True, direction][0] for direction in Direction}
         self.second_current_A: dict[Direction, Array] = {direction: self._images[True, direction][1] for direction in Direction}
+        channels = [channel for channel in EXTRA_CHANNELS if channel in settings.channels]
         self.extra, self.second_extra = (
-            {channel: {direction: _empty(channel, shape) for direction in Direction} for channel in EXTRA_CHANNELS if channel in settings.channels}
-            for _ in range(2)
+            {channel: {direction: _empty(channel, shape) for direction in Direction} for channel in channels} for _ in range(2)
         )
         self.line_time_s = np.full(settings.lines, np.nan)  # of the first pass over each line
         self._due = [set(plan.directions(line)) for line in range(settings.lines)]
@@ -154,9 +154,8 @@ class LineCollector:
         index, samples = np.array(packet.index, int), np.array(packet.samples)
         z[index] = np.array(packet.sums[Channel.Z]) / samples * self._calibration.z_m_per_code / POSITION_ONE
         current[index] = [self._calibration.code_to_current_A(mean) for mean in np.array(packet.sums[Channel.CURRENT]) / samples]
-        extra = {
-            channel: images[packet.direction][packet.line] for channel, images in (self.second_extra if packet.second else self.extra).items()
-        }
+        images = self.second_extra if packet.second else self.extra
+        extra = {channel: image[packet.direction][packet.line] for channel, image in images.items()}
         for channel, row in extra.items():
             sums = np.array(packet.sums[channel], np.int64)
             row[index] = sums / samples * self._calibration.monitor_V_per_code if channel is Channel.MONITOR else sums

@@ -27,7 +27,8 @@ HALF_TURN_S = 100e-6
 class ScanSettings:
     """A raster, its feedback and its limits. Lengths in metres, times in seconds of the board.
 
-    Without ``acceleration_m_per_s2`` half a turn takes 2 % of a line, and 100 us at least. ``stepped`` is a beam's raster: the position stands
+    Without ``acceleration_m_per_s2`` half a turn takes 2 % of a line, 100 us at least, and so long that the way to the next line is no faster
+    than the line. ``stepped`` is a beam's raster: the position stands
     for each pixel and jumps between two, without overscan and turns. Pixels, lines or the scan wait for the instruments of ``waits_for``,
     each time up to ``wait_s``. ``channels`` are recorded beside z and current, which always are.
     """
@@ -80,8 +81,9 @@ class ScanSettings:
 
     def _gentle(self) -> float:
         line_s = self.pixels * self.pixel_s
-        half_s = max(TURN_SHARE / 2 * line_s, HALF_TURN_S)
-        return self.width_m / line_s / half_s + self.height_m / self.lines * self.interlace / half_s / half_s
+        across_m = self.height_m / self.lines * self.interlace
+        half_s = max(TURN_SHARE / 2 * line_s, HALF_TURN_S, across_m / self.width_m * line_s)
+        return self.width_m / line_s / half_s + across_m / half_s / half_s
 
     def check(self, calibration: Calibration, with_limits: bool = True) -> None:
         """BadInput with one line for the first value that can't be used, and what can. ``with_limits``: and against ``limits``."""
@@ -107,8 +109,8 @@ class ScanSettings:
             raise BadInput(f"wait_s = {self.wait_s:g} is not possible; accepted: above 0, below {longest_s:g} s")
         for channel in self.channels:
             if channel not in EXTRA_CHANNELS:
-                names = ", ".join(extra.name for extra in EXTRA_CHANNELS)
-                raise BadInput(f"channel {channel.name} can't be recorded beside z and current; accepted: {names}")
+                names = ", ".join(accepted.name for accepted in EXTRA_CHANNELS)
+                raise BadInput(f"{channel.name} can't be recorded beside z and current; accepted: {names}")
         if self.lift_m is not None and not abs(self.lift_m) < calibration.z_range_m:
             raise BadInput(f"lift_m = {self.lift_m:g} is not possible; accepted: within the range of z, ±{calibration.z_range_m:g} m")
         if not math.isfinite(self.bias_V) or not 0 < abs(self.bias_V) < calibration.dac_full_scale_V:
