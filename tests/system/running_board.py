@@ -20,7 +20,7 @@ from reflexarc.experiments.commission import commission_twin
 from reflexarc.safety import SoftLimits
 
 START_S = 240  # the first start on a machine builds the twin
-SLOWEST_CYCLES_PER_S = 1.5e6  # of processor time
+SLOWEST_CYCLES_PER_S = 0.6e6  # of processor time
 
 T = TypeVar("T")
 

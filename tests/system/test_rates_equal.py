@@ -158,7 +158,7 @@ def test_the_run_has_everything_in_it(runs: tuple[Run, Run]) -> None:
         assert run.registers["reaction.count"] == 1 and run.registers["reaction.latency"] <= 20
         assert run.events and run.registers["gate.withdrawn"] == 1
         assert len(run.packets) == 7 and [packet["aborted"] for packet in run.packets] == [False] * 6 + [True]
-        assert sum(len(packet["records"]) for packet in run.packets) > 6 * PIXELS
+        assert sum(len(packet["index"]) for packet in run.packets) > 6 * PIXELS
         assert run.registers["recorder.state"] == RecorderState.FROZEN and len(run.recorder) == DEPTH
 
 

@@ -155,12 +155,12 @@ def registration_px(image: np.ndarray, device_surface: np.ndarray) -> tuple[floa
 
 
 def test_a_rotated_scan_that_follows_drift_registers_with_the_surface(start_board: StartBoard, hills: Path, tmp_path: Path) -> None:
-    """Drift of 400 pm/s over a frame of several seconds, followed: half a pixel at most; not followed: more than that."""
+    """Drift of 1 nm/s over a frame, followed: half a pixel at most; not followed: more than that."""
     plant = tmp_path / "drifting.toml"
-    plant.write_text("drift_x_m_per_s = 400e-12\ndrift_y_m_per_s = -300e-12\n")
+    plant.write_text("drift_x_m_per_s = 800e-12\ndrift_y_m_per_s = -600e-12\n")
     address = start_board("--seed", str(SEED), "--specimen", str(hills), "--size", "14e-9", "--plant", str(plant)).address
     settings = dataclasses.replace(
-        SETTINGS, angle_deg=25.0, pixel_s=250e-6, pixels=40, lines=40, width_m=8e-9, height_m=8e-9, drift_m_per_s=(400e-12, -300e-12, 0.0)
+        SETTINGS, angle_deg=25.0, pixel_s=250e-6, pixels=40, lines=40, width_m=8e-9, height_m=8e-9, drift_m_per_s=(800e-12, -600e-12, 0.0)
     )
     with Controller(address, lockstep=True) as board:
         board.run(begin(board.device))

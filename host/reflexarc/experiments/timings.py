@@ -66,6 +66,7 @@ async def measure_timings(board: AsyncController) -> Timings:
     pulses, latency = await board.registers.read_raw("reaction.count", "reaction.latency")
     if pulses != 1:
         raise BadInput(f"the event made {pulses} pulses where one was due")
+    await board.stop_scan()
 
     # Pixels of one sample, there and back, each line begun with a jump.
     await board.registers.write_raw({"events.enable": 0, "reaction.enable": 0})
