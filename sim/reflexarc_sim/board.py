@@ -105,12 +105,19 @@ class Board:
         while not self._stop:
             client = self._client
             pace = self._next_pace if client is None else client.pace
+            if client is not None:
+                # What the socket did not take at once goes out when it does: a client in lockstep asks for nothing until it has its reply.
+                interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.outgoing else 0)
+                self._selector.modify(client.connection, interest, client)
             # In lockstep nothing happens until the client asks: wait for it instead of turning round.
-            for key, _ in self._selector.select(0.2 if pace is Pace.LOCKSTEP else 0):
+            for key, events in self._selector.select(0.2 if pace is Pace.LOCKSTEP else 0):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.data is self._client:
-                    self._receive()
+                    if events & selectors.EVENT_WRITE:
+                        self._flush()
+                    if events & selectors.EVENT_READ:
+                        self._receive()
                 elif self._client is not None:
                     self._visit(key.data)
                 else:  # the client that it waited for is gone
@@ -227,11 +234,16 @@ class Board:
             client.send(Kind.REPLY, self._handle(client, frame), frame.request_id)
         except RequestError as error:
             client.send(Kind.ERROR, str(error).encode(), frame.request_id)
+        self._flush()
+        self._forward()
+
+    def _flush(self) -> None:
+        if self._client is None:
+            return
         try:
-            client.flush()
+            self._client.flush()
         except OSError:
             self._drop()
-        self._forward()
 
     def _handle(self, client: Client, frame: Frame) -> bytes:
         payload = frame.payload
