@@ -31,12 +31,11 @@ from reflexarc.cli.limits import limits
 from reflexarc.cli.safety import blackbox, commission
 from reflexarc.contract.blocks.sync import SyncMode
 from reflexarc.errors import BadInput, ReflexArcError
-from reflexarc.experiments.settings import ScanSettings
+from reflexarc.experiments.settings import OPTIONAL, ScanSettings
 from reflexarc.safety.limits import Limits
 from reflexarc.scans import Mode
 from reflexarc.scans.frame import PIXELS_MAX
 from reflexarc.scans.raster import INTERLACE_MAX
-from reflexarc.store import EXTRA_CHANNELS
 
 SMALL_FRAME_M, LARGE_FRAME_M = 50e-9, 500e-9  # by default, on a specimen that is smaller or larger than
 LARGE_M = 1e-6
@@ -46,7 +45,7 @@ FRAME_OPTIONS = (
     "acceleration_m_per_s2", "stepped", "wait_s",
 )  # fmt: skip
 GENERATED = ("au111", "graphene")  # specimens for which the twin takes the default scanner
-ALSO = {channel.name.lower().replace("_", "-"): channel for channel in EXTRA_CHANNELS}
+ALSO = {channel.name.lower().replace("_", "-"): channel for channel in OPTIONAL}
 LARGEST_SCANNER = Calibration(x_m_per_V=1e-5, y_m_per_V=1e-5, z_m_per_V=1e-6)
 
 

@@ -19,13 +19,12 @@ from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Channel, Direction, Packet
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed, InstrumentLate
-from reflexarc.experiments.settings import ScanSettings
+from reflexarc.experiments.settings import ALWAYS, ScanSettings
 from reflexarc.store import EXTRA_CHANNELS, EventRow, ScanGeometry, ScanWriter
 
 Array = NDArray[np.float64]
 LIFT_PLACES, LIFT_SPACING_MAX = lift.DEPTH, lift.BLOCK["spacing"].high
 POSITION_ONE = 1 << POSITION_FRACTION_BITS  # one DAC LSB in Q20.12
-ALWAYS = (Channel.Z, Channel.CURRENT)  # are recorded
 APPROACH_STEP_S = 2e-3  # between two looks at the current during the approach
 APPROACHED = 0.7  # of the setpoint, averaged over a few looks
 DRAIN_S = 100e-6  # board time that the last packets of a frame need to leave the board

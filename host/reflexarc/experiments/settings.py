@@ -17,10 +17,11 @@ from reflexarc.errors import BadInput
 from reflexarc.safety import Limits, Rectangle
 from reflexarc.safety.units import show
 from reflexarc.scans import SAMPLES_MAX, Frame, Mode, Raster, RasterPlan, plan_raster
-from reflexarc.store import EXTRA_CHANNELS
 
 TURN_SHARE = 0.04  # of a line's time, for a turn
 HALF_TURN_S = 100e-6
+ALWAYS = (Channel.Z, Channel.CURRENT)  # are recorded
+OPTIONAL = tuple(channel for channel in Channel if channel not in ALWAYS)
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class ScanSettings:
     """A raster, its feedback and its limits. Lengths in metres, times in seconds of the board.
 
     Without ``acceleration_m_per_s2`` half a turn takes 2 % of a line, 100 us at least, and so long that the way to the next line is no faster
-    than the line. ``stepped`` is a beam's raster: the position stands
-    for each pixel and jumps between two, without overscan and turns. Pixels, lines or the scan wait for the instruments of ``waits_for``,
-    each time up to ``wait_s``. ``channels`` are recorded beside z and current, which always are.
+    than the line. ``stepped`` is a beam's raster: the position stands for each pixel and jumps between two, without overscan and turns.
+    Pixels, lines or the scan wait for the instruments of ``waits_for``, each time up to ``wait_s``. ``channels`` are recorded beside z and
+    current, which always are.
     """
 
     width_m: float = 50e-9
@@ -108,8 +109,8 @@ class ScanSettings:
         if not (math.isfinite(self.wait_s) and 0 < self.wait_s < longest_s):
             raise BadInput(f"wait_s = {self.wait_s:g} is not possible; accepted: above 0, below {longest_s:g} s")
         for channel in self.channels:
-            if channel not in EXTRA_CHANNELS:
-                names = ", ".join(accepted.name for accepted in EXTRA_CHANNELS)
+            if channel not in OPTIONAL:
+                names = ", ".join(accepted.name for accepted in OPTIONAL)
                 raise BadInput(f"{channel.name} can't be recorded beside z and current; accepted: {names}")
         if self.lift_m is not None and not abs(self.lift_m) < calibration.z_range_m:
             raise BadInput(f"lift_m = {self.lift_m:g} is not possible; accepted: within the range of z, ±{calibration.z_range_m:g} m")
