@@ -33,8 +33,8 @@ DATA = Path(__file__).parents[3] / "shared" / "data"  # real data; beside the ch
 MOIRE = DATA / "moire_10nm.sxm"
 
 
-async def scan(board: AsyncController, settings: ScanSettings) -> dict[Direction, TopographyMetrics]:
-    """One frame, both directions against the truth; nothing lost."""
+async def frame(board: AsyncController, settings: ScanSettings) -> LineCollector:
+    """Approach, scan one frame, withdraw."""
     settings.check(board.calibration)
     await board.set_limits(settings.limits)
     await board.arm()
@@ -43,6 +43,12 @@ async def scan(board: AsyncController, settings: ScanSettings) -> dict[Direction
     collector = LineCollector(settings, board.calibration, None)
     await raster(board, settings, collector)
     await board.disarm()
+    return collector
+
+
+async def scan(board: AsyncController, settings: ScanSettings) -> dict[Direction, TopographyMetrics]:
+    """One frame, both directions against the truth; nothing lost."""
+    collector = await frame(board, settings)
     assert collector.pixels == 2 * settings.pixels * settings.lines and not collector.lost_packets
     assert (await board.truth())["contacts"] == 0
     surface = await true_surface(board, settings, collector.line_time_s)
@@ -134,19 +140,8 @@ def test_the_topography_of_a_file(
         acceleration_m_per_s2=speed_m_per_s / half_turn_s + window_m / pixels / half_turn_s**2, limits=Limits(current_high_A=4e-9),
     )  # fmt: skip
 
-    async def image(board: AsyncController) -> NDArray[np.float64]:
-        settings.check(board.calibration)
-        await board.set_limits(settings.limits)
-        await board.arm()
-        await configure_raster(board, settings)
-        await approach(board, settings)
-        collector = LineCollector(settings, board.calibration, None)
-        await raster(board, settings, collector)
-        await board.disarm()
-        return np.asarray(collector.image_m, np.float64)
-
     with Controller(start_board("--seed", str(SEED), "--specimen", str(path)).address, lockstep=True) as board:
-        seen = board.run(image(board.device))
+        seen = board.run(frame(board.device, settings)).image_m
     pitch = width_m / (heights.shape[1] - 1)  # axes run from the first point to the last
     places = settings.frame.place_m(np.arange(pixels)[:, None], np.arange(pixels)[None, :])
     middle = (np.array(heights.shape) - 1) / 2

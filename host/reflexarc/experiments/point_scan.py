@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc.contract.blocks import scan, trajectory
-from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, ScanCommand, ScanState
+from reflexarc.contract.blocks.scan import ScanCommand, ScanState
 from reflexarc.contract.blocks.trajectory import SAMPLES_BITS
 from reflexarc.contract.link import BusOperation
-from reflexarc.contract.packets import Channel
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput, BoardTripped, PixelsLost
+from reflexarc.experiments.scan import pixel_means
 from reflexarc.scans import PointList, Travel, standing_still
 
 Array = NDArray[np.float64]
@@ -89,15 +89,12 @@ async def _push(board: AsyncController, entries: Integers, done: int, free: int)
 
 def _collect(board: AsyncController, data: PointData) -> int:
     """Packets that came, into ``data``; how many pixels."""
-    calibration = board.calibration
     came = 0
     for packet in board.take_packets():
         if packet.aborted:
             raise BoardTripped("the list was cut short")
         where = packet.line * BUNDLE + np.array(packet.index, int)
-        samples = np.array(packet.samples)
-        data.samples[where] = samples
-        data.z_m[where] = np.array(packet.sums[Channel.Z]) / samples * calibration.z_m_per_code / (1 << POSITION_FRACTION_BITS)
-        data.current_A[where] = [calibration.code_to_current_A(mean) for mean in np.array(packet.sums[Channel.CURRENT]) / samples]
+        data.samples[where] = packet.samples
+        data.z_m[where], data.current_A[where] = pixel_means(packet, board.calibration)
         came += len(where)
     return came

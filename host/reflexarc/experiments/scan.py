@@ -100,6 +100,14 @@ async def configure_lift(board: AsyncController, settings: ScanSettings) -> None
     )
 
 
+def pixel_means(packet: Packet, calibration: Calibration) -> tuple[Array, Array]:
+    """z in metres and current in amperes of each pixel that came."""
+    samples = np.array(packet.samples)
+    z_m = np.array(packet.sums[Channel.Z]) / samples * calibration.z_m_per_code / POSITION_ONE
+    means = np.array(packet.sums[Channel.CURRENT]) / samples
+    return z_m, np.array([calibration.code_to_current_A(mean) for mean in means])
+
+
 class LineCollector:
     """Packets to lines in physical units, with every loss counted.
 
@@ -151,8 +159,7 @@ class LineCollector:
             raise BadInput(f"packet of line {packet.line} comes without {' and '.join(missing)}; were the channels changed meanwhile?")
         z, current = (image[packet.line] for image in self._images[packet.second, packet.direction])
         index, samples = np.array(packet.index, int), np.array(packet.samples)
-        z[index] = np.array(packet.sums[Channel.Z]) / samples * self._calibration.z_m_per_code / POSITION_ONE
-        current[index] = [self._calibration.code_to_current_A(mean) for mean in np.array(packet.sums[Channel.CURRENT]) / samples]
+        z[index], current[index] = pixel_means(packet, self._calibration)
         images = self.second_extra if packet.second else self.extra
         extra = {channel: image[packet.direction][packet.line] for channel, image in images.items()}
         for channel, row in extra.items():
@@ -230,7 +237,7 @@ async def raster(
             if await board.scan_state() is ScanState.IDLE:
                 break
             await board.check_live()
-            if (await board.registers.read_raw("sync.late"))[0] != late:
+            if settings.waits_for and (await board.registers.read_raw("sync.late"))[0] != late:
                 await board.stop_scan()
                 names = " or ".join(str(mode.name).lower().replace("_", " ") for mode in settings.waits_for)
                 raise InstrumentLate(
@@ -240,7 +247,8 @@ async def raster(
         # After a trip too: a line that was cut short is on its way. A link that broke has told its reason already.
         with contextlib.suppress(ConnectionFailed):
             await board.sleep(DRAIN_S)
-            await board.registers.write_raw({"sync.external": 0})
+            if SyncMode.EXTERNAL_SCAN in settings.waits_for:
+                await board.registers.write_raw({"sync.external": 0})
         take()
     await board.check_live()
     if collector.lines_done < settings.lines and not collector.lost_packets:
