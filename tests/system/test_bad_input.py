@@ -7,11 +7,12 @@ registers as they were.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import refused
+from command_line import USER_ERROR, one_line, reflexarc, refused
 from running_board import RunningBoard
 
 from reflexarc.contract.blocks import REGISTER_MAP
@@ -160,6 +161,17 @@ def write_specimens(folder: Path) -> dict[str, tuple[list[str], str]]:
     }
 
 
+def test_a_setpoint_within_the_noise(tmp_path: Path) -> None:
+    """The approach would take noise for the surface; the folder of a scan that never began is not left behind."""
+    for command in ("scan --pixels 16", "bode"):
+        result = reflexarc(*command.split(), "--setpoint", "5e-13", "--out", str(tmp_path / "out"))
+        line = one_line(result, only=False)
+        assert result.returncode == USER_ERROR
+        found = re.fullmatch(r"setpoint 5e-13 A can't be told from the noise of the current, (\S+) A rms; accepted: from (\S+) A", line)
+        assert found and 0.5e-12 < float(found[1]) < 2e-12 and float(found[2]) == pytest.approx(5 * float(found[1]), rel=0.03), line
+        assert not list((tmp_path / "out").iterdir())
+
+
 def test_specimens_that_can_not_be(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for wrong, (options, says) in write_specimens(tmp_path).items():
@@ -187,6 +199,8 @@ LOOP_OPTIONS = {
     "--bias 0": "bias 0 V is not possible; accepted: up to",
     "--specimen-size nan": "au111: a size of nan nm in x is not possible; accepted: 30 to 200 nm",
     "--seed -1": "'--seed'",
+    "--plant missing.toml": "missing.toml",
+    "--channel Height": "au111: a generated specimen has no channels",
 }
 
 

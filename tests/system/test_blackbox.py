@@ -13,8 +13,8 @@ from running_board import RunningBoard, StartBoard
 from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.contract.blocks.recorder import DEPTH, LONG_DEPTH, LONG_POST_TRIGGER, POST_TRIGGER
 from reflexarc.device import Controller
+from reflexarc.experiments.approach import approach
 from reflexarc.experiments.blackbox import read_blackbox_file
-from reflexarc.experiments.scan import approach
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.report import report_text
 from reflexarc.safety import Limits, Reactions

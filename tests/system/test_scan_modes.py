@@ -13,8 +13,9 @@ from running_board import RunningBoard, StartBoard
 from reflexarc.contract.packets import Direction
 from reflexarc.device import Controller
 from reflexarc.device.controller import AsyncController
+from reflexarc.experiments.approach import approach
 from reflexarc.experiments.point_scan import PointData, scan_points
-from reflexarc.experiments.scan import LineCollector, approach, configure_raster, raster, true_surface
+from reflexarc.experiments.scan import LineCollector, configure_raster, raster, true_surface
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.scans import Frame, Mode, PointList, Travel, lissajous, scattered, sparse, spiral
 

@@ -22,7 +22,8 @@ from scipy.ndimage import map_coordinates
 from reflexarc.contract.packets import Direction
 from reflexarc.device import Controller
 from reflexarc.device.controller import AsyncController
-from reflexarc.experiments.scan import LineCollector, approach, configure_raster, raster, true_surface
+from reflexarc.experiments.approach import approach
+from reflexarc.experiments.scan import LineCollector, configure_raster, raster, true_surface
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.report import TopographyMetrics, topography_metrics
 from reflexarc.safety import Limits

@@ -10,6 +10,7 @@ import click
 
 from reflexarc.calibration import Calibration
 from reflexarc.cli.common import connected, discard_if_empty, limits_for, limits_option, output_folder, record_for, record_option
+from reflexarc.cli.own_twin import board_arguments, twin_options
 from reflexarc.experiments.settings import ScanSettings
 
 DEFAULTS = ScanSettings()
@@ -19,9 +20,6 @@ def loop_options(function: Any) -> Any:
     """What both commands share."""
     options = [
         click.option("--board", "address", help="Socket of a running board. [default: a twin of its own]"),
-        click.option("--specimen", default="au111", show_default=True, help="Of an own twin."),
-        click.option("--specimen-size", type=float, metavar="M", help="Width of an .npy specimen in metres."),
-        click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of an own twin."),
         click.option("--setpoint", type=float, metavar="A", default=DEFAULTS.setpoint_A, show_default=True, help="Current to hold."),
         click.option("--bias", type=float, metavar="V", default=DEFAULTS.bias_V, show_default=True, help="Bias in volts."),
         click.option("--amplitude", type=float, metavar="M", default=10e-12, show_default=True, help="By which z moves, to both sides."),
@@ -32,7 +30,7 @@ def loop_options(function: Any) -> Any:
     ]
     for option in reversed(options):
         function = option(function)
-    return function
+    return twin_options(function)
 
 
 def _run(options: dict[str, Any], change: bool) -> None:
@@ -42,11 +40,8 @@ def _run(options: dict[str, Any], change: bool) -> None:
     check_amplitude(options["amplitude"])
     settings.check(Calibration(), with_limits=False)
     folder = output_folder(options["out"])
-    arguments = [f"--specimen={options['specimen']}", f"--seed={options['seed']}"]
-    if options["specimen_size"] is not None:
-        arguments.append(f"--size={options['specimen_size']}")
     address = options["address"]
-    with discard_if_empty(folder), connected(address, arguments, lockstep=address is None) as board:
+    with discard_if_empty(folder), connected(address, board_arguments(options), lockstep=address is None) as board:
         limits = limits_for(board, options["limits_file"])[0]
         record = record_for(board, options["record_file"])
         report = board.run(loop_job(board.device, settings, limits, record, options["amplitude"], folder, change))

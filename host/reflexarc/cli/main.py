@@ -28,6 +28,7 @@ from reflexarc.cli.common import (
 from reflexarc.cli.control import bode, tune
 from reflexarc.cli.faults import faults
 from reflexarc.cli.limits import limits
+from reflexarc.cli.own_twin import board_arguments, twin_options
 from reflexarc.cli.safety import blackbox, commission
 from reflexarc.contract.blocks.sync import SyncMode
 from reflexarc.errors import BadInput, ReflexArcError
@@ -68,13 +69,6 @@ def scan_options(function: Any) -> Any:
     d = ScanSettings()
     options = [
         click.option(
-            "--specimen", default="au111", show_default=True, help="'au111', 'graphene' or a file: .sxm .ibw .gwy .nc .h5 .npy .png .tif."
-        ),
-        click.option("--specimen-size", type=float, metavar="M", help="Width in metres of a specimen without its own scale."),
-        click.option("--specimen-height", type=float, metavar="M", help="Of an image, from darkest to brightest, in metres."),
-        click.option("--channel", help="Of a file with several: the one that is the topography."),
-        click.option("--plant", type=click.Path(path_type=Path), help="TOML file with the twin's STM."),
-        click.option(
             "--size",
             type=float,
             metavar="M",
@@ -90,14 +84,11 @@ def scan_options(function: Any) -> Any:
             "--time-per-pixel", type=float, metavar="S", help=f"In seconds. [default: {d.pixel_s:g}, more above {FASTEST_M_PER_S:g} m/s]"
         ),
         click.option("--time-per-line", type=float, metavar="S", help="Instead: time of a line in one direction, in seconds."),
-        click.option(
-            "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the twin's noise and generated specimens."
-        ),
         click.option("--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder for the results."),
     ]
     for option in reversed(options):
         function = option(function)
-    return function
+    return twin_options(function)
 
 
 def frame_options(function: Any) -> Any:
@@ -184,15 +175,6 @@ def check_early(options: dict[str, Any], address: str | None, limits: Limits | N
             settings.check(LARGEST_SCANNER, with_limits)
             return
         raise
-
-
-def board_arguments(options: dict[str, Any]) -> list[str]:
-    # One word each: a number or a name may begin with a minus.
-    arguments = [f"--specimen={options['specimen']}", f"--seed={options['seed']}"]
-    for name, option in (("specimen_size", "--size"), ("specimen_height", "--height"), ("channel", "--channel"), ("plant", "--plant")):
-        if options.get(name) is not None:
-            arguments.append(f"{option}={options[name]}")
-    return arguments
 
 
 @main.command()

@@ -8,10 +8,9 @@ from reflexarc.contract.blocks import feedback
 from reflexarc.contract.blocks.feedback import FeedbackMode
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput
+from reflexarc.experiments.approach import LOOK_S, extend, follow
 from reflexarc.experiments.settings import ScanSettings
 
-LOOK_S = 2e-3  # between two looks at the current while z extends
-MET = 0.7  # of the setpoint, five times in a row
 REACHED = 0.98  # of z's way: there is no surface within it
 STEPS_MAX = 1 << 15
 STILL = 20  # looks without a way
@@ -37,12 +36,11 @@ async def coarse_approach(board: AsyncController, settings: ScanSettings, steps_
     if not 1 <= steps_a_look <= STEPS_MAX or most_steps < 1:
         raise BadInput(f"{steps_a_look} steps a look, {most_steps} in all are not possible; accepted: 1 to {STEPS_MAX}, and 1 or more")
     steps = looks = 0
-    await board.set_bias(settings.bias_V)
     while True:
         looks += 1
         z_m = await _look(board, settings)
         if z_m is not None:
-            await board.set_feedback(setpoint_A=settings.setpoint_A, bandwidth_Hz=settings.bandwidth_Hz, slew_m_per_s=settings.slew_m_per_s)
+            await follow(board, settings)
             return Approached(looks, steps, z_m)
         await withdraw(board, settings.slew_m_per_s)
         if steps >= most_steps:
@@ -53,27 +51,22 @@ async def coarse_approach(board: AsyncController, settings: ScanSettings, steps_
 
 async def _look(board: AsyncController, settings: ScanSettings) -> float | None:
     """Extend z until the setpoint is met; where, or None at the end of its way. BadInput if it stands before: a step would be blind."""
-    speed = settings.approach_m_per_s
-    await board.set_feedback(setpoint_A=settings.setpoint_A, bandwidth_Hz=settings.bandwidth_Hz, slew_m_per_s=speed)
-    await board.feedback_on()
+    looks = await extend(board, settings)
     reach_m = board.calibration.z_range_m
-    least_m = min(speed * LOOK_S, reach_m / 1000) / 10
+    least_m = min(settings.approach_m_per_s * LOOK_S, reach_m / 1000) / 10
     (low_m,) = await board.registers.read("feedback.low")
     end_m = low_m + (1 - REACHED) * reach_m
     farthest_m = reach_m
-    met = still = 0
+    still = 0
     while still < STILL:
-        await board.sleep(LOOK_S)
-        await board.check_live()
-        current, z_m = await board.registers.read("capture.sample", "feedback.output")
-        met = met + 1 if abs(current) > MET * settings.setpoint_A else 0
-        if met >= 5:
-            return float(z_m)
-        if z_m < end_m:
+        if await looks.met():
+            return looks.z_m
+        if looks.z_m < end_m:
             return None
-        still = 0 if z_m < farthest_m - least_m else still + 1
-        farthest_m = min(farthest_m, z_m)
-    raise BadInput(f"z stands at {z_m * 1e9:.4g} nm with {current * 1e12:.3g} pA, which is neither the setpoint nor the end of its way")
+        still = 0 if looks.z_m < farthest_m - least_m else still + 1
+        farthest_m = min(farthest_m, looks.z_m)
+    seen = f"z stands at {looks.z_m * 1e9:.4g} nm with {looks.current_A * 1e12:.3g} pA"
+    raise BadInput(f"{seen}, which is neither the setpoint nor the end of its way")
 
 
 async def withdraw(board: AsyncController, speed_m_per_s: float) -> None:

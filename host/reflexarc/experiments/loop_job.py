@@ -11,7 +11,7 @@ from reflexarc.control import Gains, margins
 from reflexarc.control.theory import stm_response
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput
-from reflexarc.experiments.scan import approach
+from reflexarc.experiments.approach import approach
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.experiments.tune import measure_response, tune_feedback
 from reflexarc.report.bode import draw_bode

@@ -16,18 +16,9 @@ from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Direction
 from reflexarc.device.controller import AsyncController, Trip
 from reflexarc.errors import BoardTripped, ReflexArcError
+from reflexarc.experiments.approach import approach
 from reflexarc.experiments.blackbox import read_blackbox
-from reflexarc.experiments.scan import (
-    POSITION_ONE,
-    LineCollector,
-    approach,
-    configure_raster,
-    event_row,
-    geometry,
-    progress,
-    raster,
-    true_surface,
-)
+from reflexarc.experiments.scan import POSITION_ONE, LineCollector, configure_raster, event_row, geometry, progress, raster, true_surface
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.experiments.timings import Timings
 from reflexarc.report import draw_report, topography_metrics

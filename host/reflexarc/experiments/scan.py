@@ -1,4 +1,4 @@
-"""Approach and raster scan."""
+"""Raster scan."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ from reflexarc.store import EXTRA_CHANNELS, EventRow, ScanGeometry, ScanWriter
 Array = NDArray[np.float64]
 LIFT_PLACES, LIFT_SPACING_MAX = lift.DEPTH, lift.BLOCK["spacing"].high
 POSITION_ONE = 1 << POSITION_FRACTION_BITS  # one DAC LSB in Q20.12
-APPROACH_STEP_S = 2e-3  # between two looks at the current during the approach
-APPROACHED = 0.7  # of the setpoint, averaged over a few looks
 DRAIN_S = 100e-6  # board time that the last packets of a frame need to leave the board
 
 
@@ -42,27 +40,6 @@ def geometry(settings: ScanSettings, calibration: Calibration) -> ScanGeometry:
         pixel_s=settings.pixel_samples(calibration) * calibration.sample_period_s,
         angle_deg=settings.angle_deg,
     )
-
-
-async def approach(board: AsyncController, settings: ScanSettings) -> None:
-    """Extend z under feedback until the setpoint is met. BadInput if the range ends first, BoardTripped if the interlock trips."""
-    await board.set_bias(settings.bias_V)
-    await board.set_feedback(setpoint_A=settings.setpoint_A, bandwidth_Hz=settings.bandwidth_Hz, slew_m_per_s=settings.approach_m_per_s)
-    await board.feedback_on()
-    longest_s = 2 * board.calibration.z_range_m / settings.approach_m_per_s * 1.2
-    met = 0
-    for _ in range(int(longest_s / APPROACH_STEP_S) + 1):
-        await board.sleep(APPROACH_STEP_S)
-        await board.check_live()
-        (current,) = await board.registers.read("capture.sample")
-        met = met + 1 if abs(current) > APPROACHED * settings.setpoint_A else 0
-        if met >= 5:
-            break
-    else:
-        await board.feedback_hold()
-        raise BadInput("no current within the range of z: the surface is out of reach; step closer with the coarse motor")
-    await board.set_feedback(setpoint_A=settings.setpoint_A, bandwidth_Hz=settings.bandwidth_Hz, slew_m_per_s=settings.slew_m_per_s)
-    await board.sleep(20e-3)
 
 
 async def configure_raster(board: AsyncController, settings: ScanSettings) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from reflexarc.device.controller import AsyncController
-from reflexarc.errors import BoardTripped, PixelsLost
+from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed, PixelsLost
+from reflexarc.experiments.approach import approach
 from reflexarc.experiments.blackbox import read_blackbox
-from reflexarc.experiments.scan import LineCollector, approach, configure_raster, event_row, geometry, progress, raster
+from reflexarc.experiments.scan import LineCollector, configure_raster, event_row, geometry, progress, raster
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety.commissioning import CommissioningRecord
 from reflexarc.store import ScanWriter
@@ -26,11 +28,12 @@ async def scan_job(
     await board.set_limits(settings.limits)
     await board.arm(record)
     frame = geometry(settings, board.calibration)
-    with ScanWriter(folder / "scan.h5", frame, attributes, settings.lift_m is not None, settings.channels) as writer:
+    path = folder / "scan.h5"
+    with ScanWriter(path, frame, attributes, settings.lift_m is not None, settings.channels) as writer:
+        collector = LineCollector(settings, board.calibration, writer)
         try:
             await configure_raster(board, settings)
             await approach(board, settings)
-            collector = LineCollector(settings, board.calibration, writer)
             with progress("scan", settings.lines) as update:
                 events = await raster(board, settings, collector, update)
             writer.append_events([event_row(event, board.calibration) for event in events])
@@ -39,8 +42,14 @@ async def scan_job(
             if blackbox is not None:
                 writer.write_blackbox(blackbox)
             raise
-    await board.disarm()
+        except BadInput:
+            if not collector.pixels:  # refused before the first line: no file of nothing
+                path.unlink()
+            raise
+        finally:
+            with contextlib.suppress(ConnectionFailed):
+                await board.disarm()
     lost = collector.expected - collector.pixels
     if lost:
-        raise PixelsLost(f"{lost} of {collector.pixels + lost} pixels were lost; the lines that are whole stand in {folder / 'scan.h5'}")
+        raise PixelsLost(f"{lost} of {collector.pixels + lost} pixels were lost; the lines that are whole stand in {path}")
     return [f"pixels       {collector.pixels}, lost 0"]

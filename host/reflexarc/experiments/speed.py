@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from reflexarc.device.controller import AsyncController
-from reflexarc.experiments.scan import approach, configure_raster
+from reflexarc.experiments.approach import approach
+from reflexarc.experiments.scan import configure_raster
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.experiments.tune import tune_feedback
 from reflexarc.safety import Limits
