@@ -371,6 +371,7 @@ class Board:
                     "decay_per_m": plant.parameters.decay_per_m, "z_resonance_Hz": plant.parameters.z_resonance_Hz,
                     "z_quality": plant.parameters.z_quality, "preamp_bandwidth_Hz": plant.parameters.preamp_bandwidth_Hz,
                 },
+                "adatoms": plant.adatoms_m.tolist(), "adatom_hops": plant.adatom_hops,
                 "features": [[f.x_m, f.y_m, f.kind] for f in self._specimen.features],
             }
         ).encode()  # fmt: skip

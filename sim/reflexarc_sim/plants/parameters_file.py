@@ -73,5 +73,5 @@ def _line_of(key: str, text: str) -> int:
 
 def _value(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(float(number) for number in value)
+        return tuple(_value(entry) for entry in value)
     return value if isinstance(value, bool | str) else float(value)

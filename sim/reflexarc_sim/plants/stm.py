@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..specimens import Specimen
-from . import flicker, tip
+from . import adatoms, flicker, tip
 from . import stm_layout as at
 from .motion import Coarse, drift_many
 from .noise import mix64, stream_key
@@ -32,8 +32,8 @@ class StmPlant:
     steps that the coarse motor was told to take away from the specimen. Everything that changes lies in `state`, so any thread may make the
     calls (one at a time), and two plants with equal arguments give equal bits. Raising z volts retracts the tip.
 
-    Raises `ValueError`, one line, for a sample period or seed out of range, a resonance or bandwidth too fast for the sample period, and a
-    surface beyond the reach of z.
+    Raises `ValueError`, one line, for a sample period or seed out of range, a resonance or bandwidth too fast for the sample period, a
+    surface beyond the reach of z, and adatoms beside the specimen.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class StmPlant:
         self._coarse[Coarse.GAP] = parameters.coarse_gap_m
         self.state[State.HELD_Z_V] = DAC_V
         self.state[State.TIP_Z] = parameters.z_m_per_V * self._rest_z_V()
-        centre = float(self.specimen.height_at(0.0, 0.0)) + parameters.mean_height_m - parameters.coarse_gap_m
+        adatoms.begin(self.state, at.ADATOMS_AT, parameters.adatoms_m, parameters.adatom_lattice_m)
+        centre = float(self._heights_at(0.0, 0.0)) + parameters.mean_height_m - parameters.coarse_gap_m
         self.state[State.SURFACE] = centre
         self.state[State.GAP] = self.state[State.TIP_Z] - centre
         self.seed_noise(seed)
@@ -143,14 +144,23 @@ class StmPlant:
     def surface_at(self, x_m: ArrayLike, y_m: ArrayLike, time_s: ArrayLike) -> NDArray[np.float64]:
         """Height in metres of the surface at points in the frame of the scanner; `x_m`, `y_m` and `time_s` broadcast, as does the result.
 
-        That is the specimen with mean height and drift, and with the coarse motor where it stands now; without a provoked rise, and
-        whatever the tip is like.
+        That is the specimen with mean height and drift, and with the coarse motor and the adatoms where they are now; without a provoked
+        rise, and whatever the tip is like.
         """
         drift = self.drift_m(time_s)
         x = np.asarray(x_m, dtype=np.float64) - drift[..., 0] - self._coarse[Coarse.X]
         y = np.asarray(y_m, dtype=np.float64) - drift[..., 1] - self._coarse[Coarse.Y]
         risen = self.parameters_array[Parameter.MEAN_HEIGHT] + drift[..., 2] - self._coarse[Coarse.GAP]
-        return np.asarray(self.specimen.height_at(x, y) + risen)
+        return np.asarray(self._heights_at(x, y) + risen)
+
+    def _heights_at(self, x_m: ArrayLike, y_m: ArrayLike) -> NDArray[np.float64]:
+        """Of the specimen with its adatoms, in its frame; `x_m` and `y_m` broadcast."""
+        heights = self.specimen.height_at(x_m, y_m)
+        if not self.parameters.adatoms_m:
+            return heights
+        x, y = (np.broadcast_to(np.asarray(each, np.float64), heights.shape).ravel() for each in (x_m, y_m))
+        raised: NDArray[np.float64] = adatoms.heights_over(self.state, at.ADATOMS_AT, self.parameters_array, at.MANIPULATION_AT, x, y)
+        return heights + raised.reshape(heights.shape)
 
     def provoke_rise(self, speed_m_per_s: float, height_m: float) -> None:
         """Inject a fault: from the next sample on the surface moves at `speed_m_per_s` until it is `height_m` above where it belongs.
@@ -262,6 +272,16 @@ class StmPlant:
         return int(self._tip[tip.Tip.CHANGES])
 
     @property
+    def adatoms_m(self) -> NDArray[np.float64]:
+        """Where the adatoms are now, shape (n, 2): x and y in the frame of the specimen, as in the parameters, and in their order."""
+        return adatoms.places(self.state, at.ADATOMS_AT, len(self.parameters.adatoms_m))
+
+    @property
+    def adatom_hops(self) -> int:
+        """How often an adatom has hopped from one site to the next."""
+        return int(self.state[at.ADATOMS_AT + adatoms.Adatoms.HOPS])
+
+    @property
     def gain_code(self) -> int:
         """The preamplifier's."""
         return self._gain_code
@@ -291,9 +311,16 @@ def _check(specimen: Specimen, parameters: StmParameters, sample_period_s: float
             raise ValueError(f"{name} = {fastest:g} is too fast for {rate_Hz:.4g} samples a second; accepted: up to a quarter of that")
     reach = DAC_V * parameters.z_m_per_V
     low = float(specimen.heights_m.min()) + parameters.mean_height_m
-    high = float(specimen.heights_m.max()) + parameters.mean_height_m
+    high = float(specimen.heights_m.max()) + parameters.mean_height_m + (parameters.adatom_height_m if parameters.adatoms_m else 0.0)
     if low <= -reach or high >= reach:
         raise ValueError(
             f"mean_height_m = {parameters.mean_height_m!r} puts the surface at {low * 1e9:.4g} to {high * 1e9:.4g} nm; "
             f"accepted: within the z range of +-{reach * 1e9:g} nm"
         )
+    half_x_m, half_y_m = specimen.size_x_m / 2, specimen.size_y_m / 2
+    for x_m, y_m in parameters.adatoms_m:
+        if abs(x_m) > half_x_m or abs(y_m) > half_y_m:
+            raise ValueError(
+                f"adatoms_m has [{x_m:g}, {y_m:g}], which is beside {specimen.name}; accepted: within +-{half_x_m:g} m in x and "
+                f"+-{half_y_m:g} m in y"
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import auto
 
-from . import flicker, scanner, tip
+from . import adatoms, flicker, scanner, tip
 from .motion import Coarse, CoarseMotor
 from .places import Places
 
@@ -46,7 +46,8 @@ RELAXATIONS_AT = PLAYS_AT + AXES * scanner.PLAYS
 COARSE_AT = RELAXATIONS_AT + AXES * scanner.RELAXATIONS
 TIP_AT = COARSE_AT + len(Coarse)
 RING_AT = TIP_AT + len(tip.Tip)
-STATE_SIZE = RING_AT + tip.EVENTS * tip.ROW
+ADATOMS_AT = RING_AT + tip.EVENTS * tip.ROW
+STATE_SIZE = ADATOMS_AT + adatoms.STATES
 
 
 class Parameter(Places):
@@ -101,4 +102,5 @@ SHARES_AT = PLAY_WEIGHTS_AT + AXES * (1 + scanner.PLAYS)
 CREEP_WEIGHTS_AT = SHARES_AT + scanner.RELAXATIONS  # axis by axis
 COARSE_MOTOR_AT = CREEP_WEIGHTS_AT + AXES * 2
 ODDS_AT = COARSE_MOTOR_AT + len(CoarseMotor)
-PARAMETER_SIZE = ODDS_AT + len(tip.Odds)
+MANIPULATION_AT = ODDS_AT + len(tip.Odds)
+PARAMETER_SIZE = MANIPULATION_AT + len(adatoms.Manipulation)

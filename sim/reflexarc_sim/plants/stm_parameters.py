@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..specimens import Specimen
-from . import flicker, scanner
+from . import adatoms, flicker, scanner
+from .adatoms import Manipulation
 from .motion import CoarseMotor
 from .stm_layout import Parameter
 from .tip import Odds
@@ -33,6 +34,10 @@ def _number(default: float, low: float, high: float, unit: str) -> Any:
 
 def _numbers(default: tuple[float, ...], most: int, low: float, high: float, unit: str) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "unit": unit, "most": most})
+
+
+def _points(default: tuple[tuple[float, float], ...], most: int, low: float, high: float, unit: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit, "most": most, "points": True})
 
 
 def _choice(default: Any, *choices: Any) -> Any:
@@ -83,6 +88,14 @@ class StmParameters:
     tip_change_work_function_eV: float = _number(0.5, 0.0, 2.0, "eV")  # at most, either way, and within 3.5 to 5.5 eV
     double_tip_probability: float = _number(0.2, 0.0, 1.0, "")  # of a change that leaves a second apex
     double_tip_distance_m: float = _number(2e-9, 0.0, 100e-9, "m")  # at most; at least half of it
+    # Adatoms that the tip can move
+    adatoms_m: tuple[tuple[float, float], ...] = _points((), adatoms.MOST, -1e-4, 1e-4, "m")  # from the specimen's centre
+    adatom_height_m: float = _number(0.1e-9, 1e-12, 1e-9, "m")
+    adatom_radius_m: float = _number(0.4e-9, 0.05e-9, 5e-9, "m")  # where half of the height is left
+    adatom_lattice_m: float = _number(0.288e-9, 0.1e-9, 2e-9, "m")  # distance of neighbouring sites
+    adatom_capture_m: float = _number(0.25e-9, 0.05e-9, 5e-9, "m")  # greatest lateral distance from tip to adatom for a move
+    adatom_move_current_A: float = _number(2e-9, 1e-12, 1e-3, "A")  # least
+    adatom_move_gap_m: float = _number(0.45e-9, 0.0, 2e-9, "m")  # greatest
     # Preamplifier
     preamp: str = _choice("linear", "linear", "logarithmic")
     preamp_gain_V_per_A: float = _number(1e9, 1e3, 1e13, "V/A")  # of gain code 0
@@ -129,6 +142,15 @@ def _within(value: object, low: float, high: float) -> bool:
     return number and bool(low <= value <= high)  # type: ignore[operator]  # false for NaN too
 
 
+def _are_points(value: object, most: int, low: float, high: float) -> bool:
+    pairs = value if isinstance(value, tuple | list) else None
+    return (
+        pairs is not None
+        and len(pairs) <= most
+        and all(isinstance(pair, tuple | list) and len(pair) == 2 and all(_within(n, low, high) for n in pair) for pair in pairs)
+    )
+
+
 def parameter_faults(values: Mapping[str, object]) -> list[tuple[str, str]]:
     """What is wrong with values of `StmParameters` fields: pairs of a field and one line that says what would be accepted.
 
@@ -144,7 +166,10 @@ def parameter_faults(values: Mapping[str, object]) -> list[tuple[str, str]]:
             accepted = ", ".join(repr(choice) for choice in about["choices"])
         else:
             accepted = f"{about['low']:g} to {about['high']:g} {about['unit']}".rstrip()
-            if "most" in about:
+            if "points" in about:
+                good = _are_points(value, about["most"], about["low"], about["high"])
+                accepted = f"up to {about['most']} pairs [x, y], each number {accepted}"
+            elif "most" in about:
                 numbers = value if isinstance(value, tuple | list) else None
                 good = (
                     numbers is not None and len(numbers) <= about["most"] and all(_within(n, about["low"], about["high"]) for n in numbers)
@@ -160,6 +185,11 @@ def parameter_faults(values: Mapping[str, object]) -> list[tuple[str, str]]:
         name = "preamp_gains_V_per_A" if "preamp_gains_V_per_A" in values else "preamp_bandwidths_Hz"
         counts = f"preamp_gains_V_per_A has {len(gains)} and preamp_bandwidths_Hz {len(bandwidths)} numbers"
         found.append((name, f"{counts}; accepted: a bandwidth for each gain"))
+    points, lattice_m = (values.get(name, entries[name].default) for name in ("adatoms_m", "adatom_lattice_m"))
+    if not {"adatoms_m", "adatom_lattice_m"} & {name for name, _ in found}:
+        if pair := adatoms.on_one_site(points, lattice_m):  # type: ignore[arg-type]
+            numbered = f"adatoms_m puts adatoms {pair[0] + 1} and {pair[1] + 1} of {len(points)} on one site"  # type: ignore[arg-type]
+            found.append(("adatoms_m", f"{numbered}; accepted: each on a site of its own, {lattice_m:g} m from the next"))
     return found
 
 
@@ -262,6 +292,15 @@ def parameters_array(parameters: StmParameters, specimen: Specimen, sample_perio
         Odds.WORK_FUNCTION: p.work_function_eV,
         Odds.WORK_FUNCTION_CHANGE: p.tip_change_work_function_eV,
     }
+    manipulation = {
+        Manipulation.COUNT: len(p.adatoms_m),
+        Manipulation.HEIGHT: p.adatom_height_m,
+        Manipulation.SHARPNESS: math.log(2) / p.adatom_radius_m**2,
+        Manipulation.LATTICE: p.adatom_lattice_m,
+        Manipulation.CAPTURE: p.adatom_capture_m,
+        Manipulation.CURRENT: p.adatom_move_current_A,
+        Manipulation.GAP: p.adatom_move_gap_m,
+    }
     # The blocks in the order of stm_layout.
     return np.concatenate(
         [
@@ -273,5 +312,6 @@ def parameters_array(parameters: StmParameters, specimen: Specimen, sample_perio
             *(scanner.creep_weights(per_decade) for per_decade in creep),
             [motor[name] for name in CoarseMotor],
             [odds[name] for name in Odds],
+            [manipulation[name] for name in Manipulation],
         ]
     )

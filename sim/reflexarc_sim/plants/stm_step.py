@@ -14,7 +14,9 @@ from numba import carray, types  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from ..specimens.interpolate import bilinear
+from . import adatoms
 from . import stm_layout as at
+from .adatoms import Adatoms, Manipulation
 from .compiled import inner, shared
 from .flicker import Source
 from .flicker import advance as advance_flicker
@@ -81,7 +83,8 @@ def _change_tip(state: Array, par: Array) -> None:
 
 @inner()
 def _approach(state: Array, par: Array, heights: Array, time_s: float) -> float:
-    """Surface and gap: specimen, drift, coarse motor, a provoked rise on its way to its limit, the tip's shape, 1/f noise of the height.
+    """Surface and gap: specimen, adatoms, drift, coarse motor, a provoked rise on its way to its limit, the tip's shape, 1/f noise of the
+    height. Adatoms move first, by the last sample's gap and current.
 
     The gap of the first apex goes into the state. Returns that of the second, infinite without one.
     """
@@ -94,16 +97,23 @@ def _approach(state: Array, par: Array, heights: Array, time_s: float) -> float:
     y = y - state[COARSE_AT + Coarse.Y] + state[TIP_AT + Tip.Y]
     risen = par[Parameter.MEAN_HEIGHT] + drift_along(time_s, par[Parameter.DRIFT_Z], par[Parameter.FIRST_DRIFT_Z], settling)
     risen = risen + state[State.RISE] - state[COARSE_AT + Coarse.GAP]
-    surface = bilinear(heights, x, y, par[Parameter.SIZE_X], par[Parameter.SIZE_Y]) + risen
+    height = bilinear(heights, x, y, par[Parameter.SIZE_X], par[Parameter.SIZE_Y])
+    if par[at.MANIPULATION_AT + Manipulation.COUNT] != 0.0:
+        adatoms.follow(state, at.ADATOMS_AT, par, at.MANIPULATION_AT, x, y, state[State.CURRENT])
+        height += adatoms.height_over(state, at.ADATOMS_AT, par, at.MANIPULATION_AT, x, y)
+    surface = height + risen
     apex = state[State.TIP_Z] - state[TIP_AT + Tip.LONGER] + state[at.FLICKER_AT + Source.HEIGHT]
     gap = apex - surface
     second = math.inf
     if state[TIP_AT + Tip.SECOND] != 0.0:
         x, y = x + state[TIP_AT + Tip.SECOND_X], y + state[TIP_AT + Tip.SECOND_Y]
-        under = bilinear(heights, x, y, par[Parameter.SIZE_X], par[Parameter.SIZE_Y]) + risen
-        second = apex + state[TIP_AT + Tip.SECOND_SHORTER] - under
+        under = bilinear(heights, x, y, par[Parameter.SIZE_X], par[Parameter.SIZE_Y])
+        if par[at.MANIPULATION_AT + Manipulation.COUNT] != 0.0:
+            under += adatoms.height_over(state, at.ADATOMS_AT, par, at.MANIPULATION_AT, x, y)
+        second = apex + state[TIP_AT + Tip.SECOND_SHORTER] - (under + risen)
     state[State.SURFACE] = surface
     state[State.GAP] = gap
+    state[at.ADATOMS_AT + Adatoms.GAP] = gap
     return second
 
 
