@@ -9,7 +9,7 @@ from reflexarc_hw.platforms.timing import COMPRESSED, TRUE_RATE
 ADC_TO_VALID_CYCLES = 1  # the converter's word is registered once; from there on it is "the sample"
 TRIP_CYCLES = 2  # sample to safe outputs at the gate
 LOST_CYCLES = 3  # a conversion that finds no sample of the one before, to safe outputs at the gate
-XY_CYCLES = 10
+XY_CYCLES = 11
 Z_CYCLES = 14  # sample to z at the gate, with logarithm or without
 EVENT_CYCLES = 11  # last sample of a pixel to the bias at the gate
 BIAS_CYCLES = 7  # of which from the detection on
