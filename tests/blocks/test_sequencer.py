@@ -40,11 +40,17 @@ COMPARED = (
 
 
 @pytest.fixture(scope="module")
-def bench():
-    compiled = Lockstep(ProgramBench(), "program_bench")
+def compiled():
+    component = Lockstep(ProgramBench(), "program_bench")
+    yield component
+    component.close()
+
+
+@pytest.fixture
+def bench(compiled):
+    compiled.restart()
     compiled.left = {"any": 0, "code": 0}  # in the bank, from one program to the next
-    yield compiled
-    compiled.close()
+    return compiled
 
 
 def accepts(place: int, write: bool, value: int) -> bool:
