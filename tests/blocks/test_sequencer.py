@@ -198,7 +198,6 @@ def check_program(bench: Lockstep, seed: str) -> tuple[StopReason, int]:
     code = bench.left["code"] - (bench.left["code"] >> 19 << 20) & 0xFFFFFFFF
     before = {PLACES["any"]: bench.left["any"], PLACES["code"]: code}
     seen = bench.run(ports, cycles)
-    bench.left = {name: int(seen[name][-1]) for name in ("any", "code")}
     model = NaiveProgram(rows, around, start, cycles, before, accepts)
     model.protected = lambda place: place // 64 in [sequencer_place(name) // 64 for name in PROTECTED]
     reason = model.run()
@@ -226,7 +225,8 @@ def check_program(bench: Lockstep, seed: str) -> tuple[StopReason, int]:
     rest = np.zeros(64, np.int64)
     offsets = np.full(64, OFFSETS["command"])
     rest[0] = 1
-    bench.run({"load_strobe": rest, "load_offset": offsets, "load_data": SequencerCommand.STOP, "live": 1, "emitted": 1}, 64)
+    seen = bench.run({"load_strobe": rest, "load_offset": offsets, "load_data": SequencerCommand.STOP, "live": 1, "emitted": 1}, 64)
+    bench.left = {name: int(seen[name][-1]) for name in ("any", "code")}  # a write may have been under way
     return reason, model.executed
 
 

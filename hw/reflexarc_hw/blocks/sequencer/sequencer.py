@@ -537,7 +537,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += events.eq(events + 1)
             with m.If(took):
                 m.d.sync += [event.eq(Mux(pending, waiting_event, self.event)), pending.eq(pending & self.event.valid)]
-            with m.Elif(first & (operation == Operation.WAIT) & (destination == Condition.NEXT_EVENT)):
+            with m.Elif(keeps & (operation == Operation.WAIT) & (destination == Condition.NEXT_EVENT)):
                 m.d.sync += pending.eq(0)
             with m.Elif(self.event.valid):
                 m.d.sync += pending.eq(1)
