@@ -12,7 +12,6 @@ from reflexarc.contract.blocks import (
     reaction,
     recorder,
     scan,
-    sequencer,
     signals,
     sync,
     system,
@@ -38,6 +37,5 @@ REGISTER_MAP = RegisterMap(
         sync.BLOCK,
         lift.BLOCK,
         feedback.BIAS_BLOCK,
-        sequencer.BLOCK,
     )
 )
