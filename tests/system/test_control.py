@@ -54,7 +54,7 @@ def test_the_response_is_what_theory_says(gold: RunningBoard) -> None:
     """0.5 dB and 5 degrees, at each frequency that can be told from noise so well."""
     with Controller(gold.address, lockstep=True) as board:
         board.run(begin(board.device, GENTLE))
-        found = board.run(measure_response(board.device))
+        found = board.run(measure_response(board.device, time_s=0.2))  # long enough that 200 Hz stands out too
         known = board.run(board.device.truth())["response"]
         board.disarm()
     theory = stm_response(found.frequency_Hz, sample_period_s=found.sample_period_s, **known)
@@ -66,7 +66,7 @@ def test_the_response_is_what_theory_says(gold: RunningBoard) -> None:
         f"seed {SEED}: {len(band)} of {len(sure)} frequencies from {band[0]:.0f} to {band[-1]:.0f} Hz, "
         f"at most {np.abs(decibels).max():.2f} dB and {np.abs(degrees).max():.1f} degrees from theory"
     )
-    assert len(band) >= 15 and band[0] < 700 and band[-1] > 50e3
+    assert len(band) >= 15 and band[0] < 300 and band[-1] > 50e3
     assert np.abs(decibels).max() < 0.5 and np.abs(degrees).max() < 5
 
 
