@@ -11,6 +11,7 @@ from reflexarc.contract.blocks.interlock import Strap
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS, ScanState
 from reflexarc.contract.blocks.signals import CURRENT
 from reflexarc.contract.fingerprint import fingerprint
+from reflexarc.contract.program import Request
 from reflexarc_hw.blocks.capture import COUNTERS, Capture
 from reflexarc_hw.blocks.dose import Dose
 from reflexarc_hw.blocks.envelope import Envelope
@@ -22,6 +23,7 @@ from reflexarc_hw.blocks.lift import Lift
 from reflexarc_hw.blocks.reaction import Reaction
 from reflexarc_hw.blocks.recorder import Recorder
 from reflexarc_hw.blocks.scan import Scan
+from reflexarc_hw.blocks.sequencer import Sequencer
 from reflexarc_hw.blocks.signals import Signals
 from reflexarc_hw.blocks.sync import LINES as SYNC_LINES
 from reflexarc_hw.blocks.sync import Sync
@@ -94,16 +96,19 @@ class Core(wiring.Component):
         m.submodules.capture = capture = Capture()
         m.submodules.events = events = ThresholdEvents()
         m.submodules.reaction = reaction = Reaction()
+        m.submodules.sequencer = sequencer = Sequencer()
         m.submodules.recorder = recorder = Recorder()
 
         blocks = {
             "system": system, "scan": scan, "feedback": feedback, "interlock": interlock, "gate": gate, "capture": capture,
             "events": events, "reaction": reaction, "recorder": recorder, "signals": signals, "envelope": envelope, "dose": dose,
             "trajectory": trajectory, "sync": sync, "lift": lift, "bias_feedback": bias_feedback,
+            "sequencer": sequencer,
         }  # fmt: skip
         m.submodules.fabric = fabric = Fabric(masters=2, bases=tuple(block.base for block in REGISTER_MAP))
         wiring.connect(m, wiring.flipped(self.host_bus), fabric.master_0)
         wiring.connect(m, wiring.flipped(self.cpu_bus), fabric.master_1)
+        wiring.connect(m, sequencer.master, fabric.claimant)
         for index, block in enumerate(REGISTER_MAP):
             wiring.connect(m, getattr(fabric, f"bank_{index}"), blocks[block.name].bus)
 
@@ -113,6 +118,7 @@ class Core(wiring.Component):
             wiring.connect(m, getattr(interlock, f"{name}_guard"), blocks[name].guard)
 
         live = interlock.live
+        asks = {request: (sequencer.requests & int(request)).any() for request in Request}
         sample = system.samples[CURRENT]
         # Away is towards greater codes everywhere within; a scanner that is wired the other way round is mirrored here, at the last place.
         mirror = 0 if Strap.RETRACT_POSITIVE in straps else -1
@@ -123,13 +129,18 @@ class Core(wiring.Component):
         # A pulse's bias is nothing that the second controller goes on from.
         bias_beside_pulses = Mux(gate.pulse_driven, bias_feedback.output[POSITION_FRACTION_BITS:].as_signed(), gate.dac.bias)
         sight = sample.valid & scan.marker.active
+        # Held and paused by the reaction or by a program.
+        hold = reaction.hold | asks[Request.FEEDBACK_HELD]
+        pause = reaction.hold | sequencer.pause
+        pulse = reaction.pulse | asks[Request.PULSE]
+        pulse_limits = reaction.hold | asks[Request.PULSE_LIMITS]
         in_scan = (scan.state != ScanState.IDLE) & (scan.state != ScanState.MOVING)
         m.d.comb += [
             system.adc.eq(self.adc),
             self.convert.eq(system.convert),
             #
             scan.tick.eq(sample.valid),
-            scan.pause.eq(reaction.hold),
+            scan.pause.eq(pause),
             scan.live.eq(live),
             scan.may_end.eq(sync.may_end),
             scan.may_start.eq(sync.may_start),
@@ -145,7 +156,7 @@ class Core(wiring.Component):
             sync.waiting.eq(scan.waiting),
             #
             lift.tick.eq(sample.valid),
-            lift.pause.eq(reaction.hold),
+            lift.pause.eq(pause),
             lift.live.eq(live),
             lift.state.eq(scan.state),
             lift.second.eq(scan.second),
@@ -153,7 +164,7 @@ class Core(wiring.Component):
             #
             feedback.samples.eq(system.samples),
             feedback.live.eq(live),
-            feedback.hold.eq(reaction.hold),
+            feedback.hold.eq(hold),
             feedback.offset.eq(scan.z),
             feedback.taken.eq(lift.active),
             feedback.taken_output.eq(lift.z),
@@ -161,16 +172,16 @@ class Core(wiring.Component):
             #
             bias_feedback.samples.eq(system.samples),
             bias_feedback.live.eq(live),
-            bias_feedback.hold.eq(reaction.hold),
+            bias_feedback.hold.eq(hold),
             bias_feedback.driven.eq(Cat(Const(0, POSITION_FRACTION_BITS), bias_beside_pulses).as_signed()),
             #
             signals.samples.eq(system.samples),
-            signals.pulse.eq(reaction.hold),
+            signals.pulse.eq(pulse_limits),
             signals.error.eq(feedback.error),
             signals.error_valid.eq(feedback.error_valid),
             #
-            envelope.x.eq(scan.x),
-            envelope.y.eq(scan.y),
+            envelope.x.eq(sequencer.x),
+            envelope.y.eq(sequencer.y),
             envelope.z.eq(feedback.output),
             envelope.bias.eq(gate.bias_requested),
             envelope.engaged.eq(feedback.engaged),
@@ -187,10 +198,12 @@ class Core(wiring.Component):
             interlock.sample_lost.eq(system.sample_lost),
             interlock.tick.eq(system.tick),
             interlock.contact.eq(signals.contact),
-            interlock.position_overflow.eq(scan.overflow),
+            interlock.position_overflow.eq(scan.overflow | sequencer.overflow),
             interlock.underflow.eq(self.underflow | scan.starved | sync.late),
             interlock.event.eq(self.event.valid | events.detection.valid),
             interlock.event_class.eq(event_class),
+            interlock.program_fault.eq(sequencer.fault),
+            interlock.program_reason.eq(sequencer.reason),
             interlock.estop_closed.eq(estop_closed),
             interlock.ready.eq(self.ready),
             interlock.gain.eq(self.gain),
@@ -199,15 +212,15 @@ class Core(wiring.Component):
             gate.safe.eq(interlock.safe),
             gate.reaction.eq(interlock.reaction),
             gate.frame.eq(system.frame),
-            gate.x.eq(scan.x),
-            gate.y.eq(scan.y),
+            gate.x.eq(sequencer.x),
+            gate.y.eq(sequencer.y),
             gate.z.eq(feedback.output),
             gate.bias_controlled.eq(bias_feedback.used),
             gate.controlled_bias.eq(bias_feedback.output),
-            gate.pulse.eq(reaction.pulse),
-            gate.pulse_bias.eq(reaction.pulse_bias),
-            gate.blank_request.eq(~scan.beam),
-            gate.line_requests.pixel.eq(sync.pixel),
+            gate.pulse.eq(pulse),
+            gate.pulse_bias.eq(Mux(asks[Request.PULSE], sequencer.pulse_bias, reaction.pulse_bias)),
+            gate.blank_request.eq(~(scan.beam | asks[Request.BEAM]) | asks[Request.BLANK]),
+            gate.line_requests.pixel.eq(sync.pixel | asks[Request.TRIGGER]),
             gate.line_requests.line.eq(scan.marker.active),
             gate.line_requests.frame.eq(in_scan),
             gate.line_requests.external.eq(sync.external),
@@ -233,13 +246,29 @@ class Core(wiring.Component):
             reaction.detection.eq(events.detection),
             reaction.driven_bias.eq(gate.dac.bias),
             #
+            fabric.claim.eq(sequencer.claim),
+            sequencer.live.eq(live),
+            sequencer.samples.eq(system.samples),
+            sequencer.event.eq(events.scored),
+            sequencer.lines.eq(sync.lines_seen),
+            sequencer.scan_state.eq(scan.state),
+            sequencer.line_last.eq(sight & scan.marker.line_last),
+            sequencer.scan_line.eq(scan.marker.line),
+            sequencer.scan_x.eq(scan.x),
+            sequencer.scan_y.eq(scan.y),
+            sequencer.z.eq(feedback.output),
+            sequencer.bias.eq(gate.dac.bias),
+            sequencer.emitted.eq(events.emitted),
+            events.emission.eq(sequencer.emission),
+            events.emits.eq(sequencer.emits),
+            #
             recorder.samples.eq(system.samples),
             recorder.tick.eq(system.tick),
             recorder.dac.eq(gate.dac),
             recorder.interlock_state.eq(interlock.state),
             recorder.scan_state.eq(scan.state),
-            recorder.hold.eq(reaction.hold),
-            recorder.pulse.eq(reaction.pulse),
+            recorder.hold.eq(hold),
+            recorder.pulse.eq(pulse),
             recorder.blank.eq(gate.blank),
             #
             self.dac.eq(gate.dac),

@@ -4,17 +4,14 @@
 |---|---|
 | `accesses_are_apart` | what the bus's arbiter does: `fabric` |
 | `short_is_the_sum` (of judges that are free) | as in the interlock's: proved in `signals_windows`, `envelope_z` |
-| in `core_trip` only interlock, signals and gate are real; in `core_box` interlock, envelope and gate; in `core_locks` all with locked registers | scan, feedback, reaction, events, the rest and the bus may do anything in any cycle: that is more than the real ones can |
+| in `core_trip` only interlock, signals and gate are real; in `core_box` interlock, envelope and gate; in `core_locks` all with locked registers | scan, feedback, reaction, sequencer, events, the rest and the bus may do anything in any cycle: that is more than the real ones can |
 | `samples_are_apart` (`core_trip`); outside of a pulse: its end 12 or more cycles ago, said in the properties | as in `signals` |
 | the board is the one with all straps, 16 cycles a sample | another board has fewer conditions and the same wires |
 """
 
-import contextlib
 import functools
-from unittest import mock
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
 
 from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.blocks.envelope import KEEP_OUT_EDGES, keep_out
@@ -28,7 +25,7 @@ from reflexarc_hw.blocks.interlock.lifecycle import CAUSES
 from reflexarc_hw.blocks.interlock.proof import LIFECYCLE, SHORT_SUM, gathered_late, know_lifecycle, short_is_the_sum
 from reflexarc_hw.blocks.signals.proof import APART_SAMPLES, IN_FORCE, SAMPLES_APART, samples_are_apart
 from reflexarc_hw.blocks.signals.signals import BEYOND
-from reflexarc_hw.formal import Mutation, Proof
+from reflexarc_hw.formal import Mutation, Proof, parts_are_free
 from reflexarc_hw.lib.bus import BANK_CYCLES
 from reflexarc_hw.lib.bus_proof import APART, accesses_are_apart
 from reflexarc_hw.lib.conditions import GATHER_CYCLES
@@ -47,24 +44,8 @@ def _begin_with(cause: int) -> tuple[tuple[str, str, str], ...]:
 
 
 QUICK, FROM_READBACK = _begin_with(LONGEST_SKIP), _begin_with(Cause.READBACK)
-PARTS = ("System", "Scan", "Feedback", "Interlock", "Signals", "Envelope", "Dose", "Gate", "Capture", "ThresholdEvents", "Reaction", "Recorder", "Trajectory", "Sync", "Lift", "Fabric")  # fmt: skip
+PARTS = ("System", "Scan", "Feedback", "Interlock", "Signals", "Envelope", "Dose", "Gate", "Capture", "ThresholdEvents", "Reaction", "Recorder", "Trajectory", "Sync", "Lift", "Sequencer", "Fabric")  # fmt: skip
 LOCKED_FOR = 16  # cycles, after which every limit is in force
-
-
-class Free(wiring.Component):
-    """Has another component's ports and drives none of them."""
-
-    def elaborate(self, platform):
-        return Module()
-
-
-def _free(original: type[wiring.Component]):
-    def make(*arguments, **named):
-        component = original(*arguments, **named)
-        component._MustUse__silence = True
-        return Free(component.signature)
-
-    return make
 
 
 class _CoreProof(Proof):
@@ -72,10 +53,7 @@ class _CoreProof(Proof):
     real: tuple[str, ...] = ()
 
     def block(self, board: Board = FULL) -> core.Core:
-        with contextlib.ExitStack() as stack:
-            for name in PARTS:
-                if name not in self.real:
-                    stack.enter_context(mock.patch.object(core, name, _free(getattr(core, name))))
+        with parts_are_free(core, *(name for name in PARTS if name not in self.real)):
             dut = self.add("core", core.Core(COMPRESSED, board))
         for index, block in enumerate(REGISTER_MAP):
             if block.name.capitalize() in self.real:
@@ -241,9 +219,9 @@ class BoxProof(_CoreProof):
     mutations = (
         Mutation("z_stays_in_the_box", CORE, "envelope.z.eq(feedback.output)", "envelope.z.eq(gate.z_driven)", 56, shorter=QUICK, inductive=True),
         Mutation("z_stays_in_the_box", "blocks/gate/gate.py", "requested_z = Cat(Const(0, POSITION_FRACTION_BITS), request.z).as_signed()", "requested_z = self.z", 56, shorter=QUICK, inductive=True),
-        Mutation("xy_stay_in_the_box", CORE, "envelope.y.eq(scan.y)", "envelope.y.eq(scan.x)", 56, shorter=QUICK, inductive=True),
+        Mutation("xy_stay_in_the_box", CORE, "envelope.y.eq(sequencer.y)", "envelope.y.eq(sequencer.x)", 56, shorter=QUICK, inductive=True),
         Mutation("xy_stay_in_the_box", "blocks/gate/gate.py", "for stage in range(XY_CYCLES + GATHER_CYCLES - 1)", "for stage in range(XY_CYCLES + GATHER_CYCLES - 2)", 56, shorter=QUICK, inductive=True),
-        Mutation("keep_out_is_kept", CORE, "gate.x.eq(scan.x)", "gate.x.eq(scan.y)", 56, shorter=QUICK, inductive=True),
+        Mutation("keep_out_is_kept", CORE, "gate.x.eq(sequencer.x)", "gate.x.eq(sequencer.y)", 56, shorter=QUICK, inductive=True),
         Mutation("bias_keeps_its_least", CORE, "envelope.bias.eq(gate.bias_requested)", "envelope.bias.eq(gate.dac.bias)", 56, shorter=QUICK, inductive=True),
     )  # fmt: skip
 
@@ -325,22 +303,24 @@ class WiresProof(_CoreProof):
             "judges_see_what_is_converted": "The judges of samples and of the dose see every sample of both converters, in the same cycle.",
             "judges_see_what_is_asked": "The envelope sees the very requests that the gate will drive.",
             "dose_sees_what_is_driven": "The dose is counted from the blanker, the positions and the pulses that the gate drives.",
-            "lines_reach_the_interlock": "E-stop in its sense, ready lines, gain, lost samples, overflow, underflow (also a starved list and a late line) and events reach the interlock.",
-            "all_know_what_is_live": "Scan, both controllers, lift, envelope and reaction see the interlock's `live`.",
+            "lines_reach_the_interlock": "E-stop in its sense, ready lines, gain, lost samples, overflow, underflow (also a starved list and a late line), events and a program's fault reach the interlock.",
+            "all_know_what_is_live": "Scan, both controllers, lift, envelope, reaction and sequencer see the interlock's `live`.",
             "pins_have_their_senses": "z and the blanker at the pins are the gate's in the straps' senses; nothing else is between.",
         }
         self.mutations = (
             Mutation("judges_see_what_is_converted", CORE, "signals.samples.eq(system.samples)", "signals.samples.eq(self.adc)"),
             Mutation("judges_see_what_is_converted", CORE, "dose.samples.eq(system.samples)", "dose.samples.eq(self.adc)"),
             Mutation("judges_see_what_is_asked", CORE, "envelope.z.eq(feedback.output)", "envelope.z.eq(gate.z_driven)"),
-            Mutation("judges_see_what_is_asked", CORE, "gate.x.eq(scan.x)", "gate.x.eq(scan.y)"),
+            Mutation("judges_see_what_is_asked", CORE, "gate.x.eq(sequencer.x)", "gate.x.eq(sequencer.y)"),
             Mutation("dose_sees_what_is_driven", CORE, "dose.blank.eq(gate.blank)", "dose.blank.eq(~scan.beam)"),
             Mutation("dose_sees_what_is_driven", CORE, "dose.dac.eq(gate.dac)", "dose.dac.eq(self.readback.dac)"),
             Mutation("lines_reach_the_interlock", CORE, "self.estop if Strap.ESTOP_NORMALLY_CLOSED in straps else ~self.estop", "self.estop if Strap.TIP not in straps else ~self.estop"),
             Mutation("lines_reach_the_interlock", CORE, "interlock.gain.eq(self.gain)", "interlock.gain.eq(self.gain | 1)"),
-            Mutation("lines_reach_the_interlock", CORE, "interlock.position_overflow.eq(scan.overflow)", "interlock.position_overflow.eq(0)"),
+            Mutation("lines_reach_the_interlock", CORE, "interlock.position_overflow.eq(scan.overflow | sequencer.overflow)", "interlock.position_overflow.eq(sequencer.overflow)"),
             Mutation("judges_see_what_is_asked", CORE, "gate.controlled_bias.eq(bias_feedback.output)", "gate.controlled_bias.eq(feedback.output)"),
             Mutation("lines_reach_the_interlock", CORE, "self.underflow | scan.starved | sync.late", "self.underflow | scan.starved"),
+            Mutation("lines_reach_the_interlock", CORE, "interlock.program_fault.eq(sequencer.fault)", "interlock.program_fault.eq(0)"),
+            Mutation("all_know_what_is_live", CORE, "sequencer.live.eq(live)", "sequencer.live.eq(1)"),
             Mutation("all_know_what_is_live", CORE, "  feedback.live.eq(live)", "  feedback.live.eq(1)"),
             Mutation("all_know_what_is_live", CORE, "lift.live.eq(live)", "lift.live.eq(1)"),
             Mutation("pins_have_their_senses", CORE, "gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else ~gate.blank", "~gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else gate.blank"),
@@ -349,8 +329,8 @@ class WiresProof(_CoreProof):
 
     def describe(self, m: Module) -> None:
         dut = self.block(self._board)
-        system, scan, sync, lift, feedback, bias_feedback, reaction = (
-            self.part(f"core.{name}") for name in ("system", "scan", "sync", "lift", "feedback", "bias_feedback", "reaction")
+        system, scan, sync, lift, feedback, bias_feedback, reaction, sequencer = (
+            self.part(f"core.{name}") for name in ("system", "scan", "sync", "lift", "feedback", "bias_feedback", "reaction", "sequencer")
         )
         signals, envelope, dose, gate, interlock = (
             self.part(f"core.{name}") for name in ("signals", "envelope", "dose", "gate", "interlock")
@@ -367,8 +347,8 @@ class WiresProof(_CoreProof):
         same(
             "judges_see_what_is_asked",
             *asked,
-            (gate.x, scan.x),
-            (gate.y, scan.y),
+            (gate.x, sequencer.x),
+            (gate.y, sequencer.y),
             (gate.z, feedback.output),
             (gate.controlled_bias, bias_feedback.output),
             (gate.bias_controlled, bias_feedback.used),
@@ -379,10 +359,16 @@ class WiresProof(_CoreProof):
         same("lines_reach_the_interlock", (interlock.estop_closed, estop), (interlock.ready, dut.ready), (interlock.gain, dut.gain))
         same("lines_reach_the_interlock", (interlock.sample_lost, system.sample_lost), (interlock.tick, system.tick))
         underflow = dut.underflow | scan.starved | sync.late
-        same("lines_reach_the_interlock", (interlock.position_overflow, scan.overflow), (interlock.underflow, underflow))
+        same(
+            "lines_reach_the_interlock", (interlock.position_overflow, scan.overflow | sequencer.overflow), (interlock.underflow, underflow)
+        )
+        same("lines_reach_the_interlock", (interlock.program_fault, sequencer.fault))
         event = interlock.event & (interlock.event_class == dut.event.class_id)
         self.holds("lines_reach_the_interlock", ~dut.event.valid | event)
-        same("all_know_what_is_live", *((each.live, interlock.live) for each in (scan, feedback, bias_feedback, lift, envelope, reaction)))
+        same(
+            "all_know_what_is_live",
+            *((each.live, interlock.live) for each in (scan, feedback, bias_feedback, lift, envelope, reaction, sequencer)),
+        )
         z = gate.dac.z if Strap.RETRACT_POSITIVE in straps else ~gate.dac.z
         blank = gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else ~gate.blank
         same("pins_have_their_senses", (dut.dac.z, z.as_signed()), (dut.blank, blank))

@@ -12,8 +12,10 @@ from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.blocks.feedback import FeedbackMode, Linearizer
 from reflexarc.contract.blocks.interlock import DOSE_CAUSES, ArmingResult, Cause, InterlockCommand, InterlockState
 from reflexarc.contract.blocks.scan import ScanCommand
+from reflexarc.contract.blocks.sequencer import SequencerCommand
 from reflexarc.contract.events import Event
 from reflexarc.contract.link import BusStatus
+from reflexarc.contract.program import Condition, Operand, Operation, Request, Row
 from reflexarc.contract.registers import Access
 from reflexarc.contract.words import to_bytes
 from reflexarc_hw.blocks.gate import READBACK
@@ -301,3 +303,42 @@ async def last_sample_of_a_pixel_to_bias(dut):
         # The detection comes a cycle after the verdict whose time the record has.
         assert event.time == pulsed - parameters()["bias_cycles"] - 1
         assert (event.class_id, event.score, event.sequence) == (9, 1000, count)
+
+
+@cocotb.test()
+async def last_sample_of_a_pixel_to_bias_by_a_program(dut):
+    """A program that looks at the event's class, score and place before it gives the pulse."""
+    machine = Machine(dut)
+    await machine.arm(ki=0)
+    await machine.write("events", channel=EventChannel.CURRENT, on=2000, off=1500, class_id=9, enable=1)
+    elsewhere, least = 9, -(1 << 31)
+    rows = [
+        Row(Operation.DEADLINE, b=Operand.VALUE, value=FOREVER),
+        Row(Operation.WAIT, Condition.EVENT, place=elsewhere),
+        Row(Operation.NOT_EQUAL, a=Operand.EVENT_CLASS, b=Operand.VALUE, place=elsewhere, value=9),
+        Row(Operation.LESS, a=Operand.EVENT_SCORE, b=Operand.VALUE, place=elsewhere, value=1000),
+        Row(Operation.LESS, a=Operand.EVENT_X, b=Operand.VALUE, place=elsewhere, value=least),
+        Row(Operation.LESS, a=Operand.EVENT_Y, b=Operand.VALUE, place=elsewhere, value=least),
+        Row(Operation.PULSE, b=Operand.VALUE, value=PULSE_BIAS),
+        Row(Operation.WAIT_SAMPLES, b=Operand.VALUE, value=3),
+        Row(Operation.LOWER, value=Request.PULSE | Request.PULSE_LIMITS),
+        Row(Operation.JUMP, place=0),
+    ]
+    await machine.write("sequencer", load_row=0)
+    for row in rows:
+        value, control = row.words()
+        await machine.write("sequencer", load_value=value, load_control=control)
+    await machine.write("sequencer", command=SequencerCommand.START)
+    await machine.scan()
+    for _ in range(10):
+        valid_at = await machine.one_sample(3000)
+        pulsed = machine.changes("bias", valid_at)[0]
+        assert machine.trace[pulsed].bias == PULSE_BIAS
+        assert pulsed - valid_at == parameters()["program_cycles"]
+        await machine.samples(8)
+        assert machine.trace[-1].bias == BIAS
+    # Below its score there is no pulse.
+    valid_at = await machine.one_sample(2999)
+    await machine.samples(4)
+    assert not machine.changes("bias", valid_at)
+    assert await machine.read("sequencer", "running") == 1

@@ -1,3 +1,4 @@
+import dataclasses
 from dataclasses import dataclass
 
 import cocotb
@@ -9,7 +10,7 @@ from reflexarc.contract.blocks import events
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.events import EVENT_LAYOUT, Event, EventSource
 from reflexarc.contract.words import to_bytes
-from reflexarc_hw.blocks.events import DETECTION
+from reflexarc_hw.blocks.events import DETECTION, EMISSION, SCORED
 from reflexarc_hw.lib.formats import MARKER, SAMPLE
 
 POSITION_MIN, POSITION_MAX = -(1 << 31), (1 << 31) - 1
@@ -305,3 +306,68 @@ async def records_without_room_are_counted_and_detections_go_on(dut):
     assert len(bench.reader.packets) == kept + 20
     for packet, expected in zip(bench.reader.packets, bench.expected[:kept] + bench.expected[90:], strict=True):
         bench.check(packet, expected)
+
+
+@cocotb.test()
+async def programs_see_events_with_their_score_and_emit_beside_them(dut):
+    """Two cycles after the detection; records of both, each whole, in one sequence, and each emission taken once."""
+    rng = seeded("programs")
+    await start(dut)
+    bench = Bench(dut, rng)
+    emitted: list[Event] = []
+    scored: list[dict[str, int]] = []
+    detected: list[int] = []
+    running = True
+
+    async def emit():
+        while running:
+            await cycles(rng.choice((1, 5, 40)))
+            record = {
+                "class_id": rng.randrange(256),
+                "part": rng.randrange(1 << 16),
+                "a": rng.randrange(-(1 << 31), 1 << 31),
+                "b": rng.randrange(-(1 << 31), 1 << 31),
+            }
+            dut.emission.value, dut.emits.value = pack(EMISSION, record), 1
+            while True:
+                await settled()
+                taken, now = get(dut.emitted), bench.time.now
+                await cycles()
+                if taken:
+                    break
+            dut.emits.value = 0
+            emitted.append(Event(EventSource.PROGRAM, record["class_id"], record["part"], record["a"], record["b"], 0, now % (1 << 64), -1))
+
+    async def watch():
+        cycle = 0
+        while running:
+            await settled()
+            if get(dut.detection__valid if hasattr(dut, "detection__valid") else dut.detection) & 1:
+                detected.append(cycle)
+            seen = unpack(SCORED, get(dut.scored))
+            if seen["valid"]:
+                assert cycle == detected[-1] + parameters()["score_cycles"]
+                scored.append(seen)
+            await cycles()
+            cycle += 1
+
+    tasks = [cocotb.start_soon(emit()), cocotb.start_soon(watch())]
+    await bench.set(EventChannel.CURRENT, 0, 0, 77)
+    await bench.enable(True)
+    for _ in range(300):
+        number = rng.choice((1, 2, 3, 7, 40))
+        level = rng.choice((-5, CODE_MAX, 3, CODE_MIN))
+        await bench.pixel([level] * number, 16)
+    running = False
+    for task in tasks:
+        await task
+    await cycles(300)
+    records = [Event.from_bytes(to_bytes(packet)) for packet in bench.reader.packets]
+    assert [record.sequence for record in records] == list(range(len(records)))
+    ours = [record for record in records if record.source == EventSource.THRESHOLD]
+    assert [(record.class_id, record.score, record.x, record.y) for record in ours] == [
+        (seen["class_id"], seen["score"], seen["x"], seen["y"]) for seen in scored
+    ]
+    assert [record.score for record in ours] == bench.model.scores and len(ours) > 50
+    theirs = [record for record in records if record.source == EventSource.PROGRAM]
+    assert [dataclasses.replace(record, sequence=-1) for record in theirs] == emitted and len(theirs) > 50

@@ -11,6 +11,7 @@ from reflexarc.contract.words import Field, Layout, to_bytes, to_words
 
 class EventSource(enum.IntEnum):
     THRESHOLD = 1  # per-pixel threshold with hysteresis
+    PROGRAM = 2  # EMIT of a program: model_id is the part, score and x its two operands
 
 
 EVENT_LAYOUT = Layout(

@@ -6,7 +6,7 @@ import json
 import zlib
 from typing import Any
 
-from reflexarc.contract import link
+from reflexarc.contract import link, program
 from reflexarc.contract.blocks import REGISTER_MAP, feedback, lift, recorder, scan, trajectory
 from reflexarc.contract.events import EVENT_LAYOUT, EventSource
 from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, SUM_WORDS, TRAILER_LAYOUT, Channel, Direction
@@ -45,11 +45,34 @@ def describe(register_map: RegisterMap = REGISTER_MAP) -> dict[str, Any]:
             ],
             "scan": [scan.POSITION_FRACTION_BITS, scan.STEP_FRACTION_BITS, scan.TURN_FRACTION_BITS, scan.DRIFT_FRACTION_BITS],
             "depths": [trajectory.DEPTH, lift.DEPTH],
+            "program": [
+                program.BANKS,
+                program.BANK_ROWS,
+                program.REGISTERS,
+                program.PLACE_BITS,
+                program.MEASURED_FRACTION_BITS,
+                program.SCALE_FRACTION_BITS,
+            ],
             "sum_words": SUM_WORDS,
             "enums": {
                 kind.__name__: {v.name: v.value for v in kind}
-                for kind in (EventSource, Direction, Channel, trajectory.PointKind, link.Kind, link.BusOperation, link.BusStatus)
-            },
+                for kind in (
+                    EventSource,
+                    Direction,
+                    Channel,
+                    trajectory.PointKind,
+                    link.Kind,
+                    link.BusOperation,
+                    link.BusStatus,
+                    program.Operation,
+                    program.Operand,
+                    program.Condition,
+                    program.Request,
+                    program.Statistic,
+                    program.SampleChannel,
+                    program.StopReason,
+                )
+            },  # fmt: skip
         },
     }
 

@@ -11,6 +11,7 @@ from reflexarc.contract.blocks.dose import CHARGE_BITS, LARGE_DOSE_BITS
 from reflexarc.contract.blocks.interlock import Cause, ReadyLine
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
 from reflexarc.contract.blocks.signals import OSCILLATION_FRACTION_BITS
+from reflexarc.contract.program import StopReason
 from reflexarc.safety.units import show
 
 
@@ -112,5 +113,7 @@ def decode_trip(
             detail = f"the gain lines read {value}, {limit} is expected"
         case Cause.EVENT:
             detail = f"an event of class {value}"
+        case Cause.HOST if value:
+            detail = f"a program: {StopReason(value).name}" if value in set(StopReason) else f"a program: {value}"
     causes = tuple(c.name for c in Cause if flags >> c & 1)
     return Trip(cause.name, causes, cycles, shown, allowed, unit, calibration.seconds(cycles), detail)

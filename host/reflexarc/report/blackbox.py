@@ -63,7 +63,7 @@ WHAT = {
     Cause.UNDERFLOW: "a scan or program ran out of data",
     Cause.PARITY: "a bit of the locked configuration flipped",
     Cause.EVENT: "an event of the class that trips came",
-    Cause.HOST: "it was asked to",
+    Cause.HOST: "it was asked to, or a program could not keep its time",
 }
 # What the recorder shows of a cause: array, unit, and on which side of the limit the violation lies.
 SEEN = {

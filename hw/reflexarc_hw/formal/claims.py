@@ -72,6 +72,11 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "*.short_is_the_sum",
         "core_wires_*.*",
     ),
+    "No program writes to what watches over it, asks for anything while the outputs are not live, or keeps the bus from others.": (
+        "sequencer.*",
+        "fabric_service.*",
+    ),
+    "A program that can't keep its time is safe.": ("sequencer.a_fault_is_told", "interlock_conditions.program_is_safe"),
     "A flipped bit of a locked register shows.": ("parity_*.*", "interlock_conditions.parity_is_safe"),
 }
 

@@ -211,7 +211,9 @@ class RegisterBank(wiring.Component):
             if register.access is not Access.WO:
                 member = Value.cast(getattr(self, register.name))
                 word = register.offset // WORD_BYTES
-                words[word] = member[:32]
+                # A signed one as a 32-bit number, which is how programs take it.
+                sign = member[-1] if register.signed else Const(0, 1)
+                words[word] = Cat(member, sign.replicate(max(0, 32 - len(member))))[:32]
                 if register.words == 2:
                     words[word + 1] = high
         groups = sorted({word // READ_GROUP for word in words})
@@ -252,28 +254,35 @@ class RegisterBank(wiring.Component):
 class Fabric(wiring.Component):
     """Round-robin arbiter over ``masters`` and decoder to the banks of ``bases``.
 
-    Members: ``master_<i>`` (in, BusSignature) and ``bank_<i>`` (out, BankSignature) in the order of ``bases``.
+    One master more, the ``claimant``, is granted while it raises ``claim``, and nobody else then: ``ACCESS_CYCLES`` after its claim the bus
+    is its own, whatever the others do.
+
+    Members: ``claim``, ``claimant`` and ``master_<i>`` (in, BusSignature) and ``bank_<i>`` (out, BankSignature) in the order of ``bases``.
     """
 
     def __init__(self, masters: int, bases: tuple[int, ...]):
         self._masters = masters
         self._bases = bases
-        members: dict[str, Any] = {f"master_{i}": In(BusSignature()) for i in range(masters)}
+        members: dict[str, Any] = {"claim": In(1), "claimant": In(BusSignature())} | {
+            f"master_{i}": In(BusSignature()) for i in range(masters)
+        }
         members |= {f"bank_{i}": Out(BankSignature()) for i in range(len(bases))}
         super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
         masters = [getattr(self, f"master_{i}") for i in range(self._masters)]
+        everyone = [*masters, self.claimant]
         banks = [getattr(self, f"bank_{i}") for i in range(len(self._bases))]
-        grant = Signal(range(self._masters))
+        grant = Signal(range(self._masters + 1))
+        turn = Signal(range(self._masters))  # the last one that was granted in turn
         strobe = Signal()
         write = Signal()
         address = Signal(ADDRESS_BITS)
         write_data = Signal(32)
         m.d.sync += strobe.eq(0)
 
-        m.d.sync += [master.done.eq(0) for master in masters]
+        m.d.sync += [master.done.eq(0) for master in everyone]
         hits = [address[BLOCK_SIZE.bit_length() - 1 :] == base // BLOCK_SIZE for base in self._bases]
         for bank, hit in zip(banks, hits, strict=True):
             m.d.comb += [
@@ -291,20 +300,28 @@ class Fabric(wiring.Component):
             merged_data = merged_data | bank.read_data
             merged_status = merged_status | bank.status
 
+        def serve(index: int, master) -> None:
+            m.d.sync += [
+                grant.eq(index),
+                write.eq(master.write),
+                address.eq(master.address),
+                write_data.eq(master.write_data),
+                strobe.eq(master.address[:2] == 0),
+            ]
+            m.next = "STROBE"
+
         with m.FSM():
             with m.State("ARBITRATE"):
-                for step in reversed(range(self._masters)):
-                    for current in range(self._masters):
-                        index = (current + 1 + step) % self._masters
-                        with m.If((grant == current) & masters[index].valid & ~masters[index].done):
-                            m.d.sync += [
-                                grant.eq(index),
-                                write.eq(masters[index].write),
-                                address.eq(masters[index].address),
-                                write_data.eq(masters[index].write_data),
-                                strobe.eq(masters[index].address[:2] == 0),
-                            ]
-                            m.next = "STROBE"
+                with m.If(self.claim):
+                    with m.If(self.claimant.valid & ~self.claimant.done):
+                        serve(self._masters, self.claimant)
+                with m.Else():
+                    for step in reversed(range(self._masters)):
+                        for current in range(self._masters):
+                            index = (current + 1 + step) % self._masters
+                            with m.If((turn == current) & masters[index].valid & ~masters[index].done):
+                                serve(index, masters[index])
+                                m.d.sync += turn.eq(index)
             with m.State("STROBE"):
                 m.next = "LOOK"
             with m.State("LOOK"):
@@ -320,11 +337,11 @@ class Fabric(wiring.Component):
                     m.d.sync += status.eq(BusStatus.UNMAPPED)
                 m.next = "DONE"
             with m.State("DONE"):
-                for index, master in enumerate(masters):
+                for index, master in enumerate(everyone):
                     with m.If(grant == index):
                         m.d.sync += master.done.eq(1)
                 m.next = "ARBITRATE"
-        for master in masters:
+        for master in everyone:
             m.d.comb += [master.read_data.eq(read_data), master.status.eq(status)]
         return m
 

@@ -134,8 +134,8 @@ class ParityProof(Proof):
 
 
 class _FabricProof(Proof):
-    depth = 3 * ACCESS_CYCLES
-    cover_depth = 3 * ACCESS_CYCLES
+    depth = 4 * ACCESS_CYCLES
+    cover_depth = 4 * ACCESS_CYCLES
 
     def block(self) -> tuple[list, list]:
         """Banks and masters of the core's own fabric."""
@@ -156,7 +156,7 @@ class FabricProof(_FabricProof):
     }
     mutations = (
         Mutation("accesses_are_apart", BUS, "m.d.sync += strobe.eq(0)\n", "m.d.sync += strobe.eq(strobe)\n"),
-        Mutation("one_bank_at_a_time", BUS, "strobe.eq(masters[index].address[:2] == 0)", "strobe.eq(1)"),
+        Mutation("one_bank_at_a_time", BUS, "strobe.eq(master.address[:2] == 0)", "strobe.eq(1)"),
         Mutation("one_bank_at_a_time", BUS, "== base // BLOCK_SIZE for base", ">= base // BLOCK_SIZE for base"),
     )
 
@@ -165,7 +165,7 @@ class FabricProof(_FabricProof):
         strobes = Cat(bank.strobe for bank in banks)
         before = Cat(self.past(strobes.any(), cycles) for cycles in range(1, ACCESS_CYCLES)).any()
         self.holds("accesses_are_apart", ~strobes.any() | ~before)
-        granted = self.past(Cat(master.address[:2] != 0 for master in masters).all())
+        granted = self.past(Cat(master.address[:2] != 0 for master in (*masters, self.part("fabric").claimant)).all())
         self.holds("one_bank_at_a_time", ((strobes & (strobes - 1)) == 0) & ~(strobes.any() & granted))
 
 
@@ -174,20 +174,32 @@ class ServiceProof(_FabricProof):
 
     name = "fabric_service"
     properties = {
-        "everyone_is_served": f"A master that waits is answered within {2 * ACCESS_CYCLES + 1} cycles, whatever the other does.",
+        "everyone_is_served": f"A master that waits is answered within {3 * ACCESS_CYCLES + 1} cycles of no claim, whatever the other does.",
+        "a_claim_is_served_in_time": f"{ACCESS_CYCLES} cycles after its claim a request of the claimant is answered in {ACCESS_CYCLES} cycles exactly.",
     }
     assumptions = ("requests_are_held",)
-    covers = ("both_served",)
-    mutations = (Mutation("everyone_is_served", BUS, "with m.If(grant == index):", "with m.If(grant > index):", 24),)
+    covers = ("both_served", "claimant_served")
+    mutations = (
+        Mutation("everyone_is_served", BUS, "with m.If(grant == index):", "with m.If(grant > index):", 24),
+        Mutation("a_claim_is_served_in_time", BUS, "with m.If(self.claim):", "with m.If(self.claim & self.claimant.valid):", 30),
+    )
 
     def describe(self, m: Module) -> None:
         _, masters = self.block()
-        patience = MASTERS * ACCESS_CYCLES + 1
-        for master in masters:
+        fabric = self.part("fabric")
+        claim, claimant = fabric.claim, fabric.claimant
+        claimed = self.lasted(claim, 2 * ACCESS_CYCLES)
+        asked = self.lasted(claimant.valid, ACCESS_CYCLES) & ~self.past(claimant.valid, ACCESS_CYCLES + 1)
+        quiet = ~Cat(self.past(claimant.done, cycles) for cycles in range(1, ACCESS_CYCLES + 1)).any()
+        self.holds("a_claim_is_served_in_time", ~(claimed & asked) | (claimant.done & quiet))
+        self.reaches("claimant_served", claimed & asked & claimant.done)
+        patience = (MASTERS + 1) * ACCESS_CYCLES + 1  # one claimed access may be under way
+        for master in (*masters, claimant):
             request = Cat(master.valid, master.write, master.address, master.write_data)
             waits = self.past(master.valid & ~master.done)
             self.assume("requests_are_held", ~waits | (request == self.past(request)))
-            self.holds("everyone_is_served", ~self.lasted(master.valid & ~master.done, patience))
+        for master in masters:
+            self.holds("everyone_is_served", ~self.lasted(master.valid & ~master.done & ~claim, patience))
         served = [Signal(name=f"served_{index}") for index in range(MASTERS)]
         m.d.sync += [seen.eq(seen | master.done) for seen, master in zip(served, masters, strict=True)]
         self.reaches("both_served", Cat(served).all())

@@ -12,6 +12,7 @@ from reflexarc.contract.blocks import (
     reaction,
     recorder,
     scan,
+    sequencer,
     signals,
     sync,
     system,
@@ -37,5 +38,6 @@ REGISTER_MAP = RegisterMap(
         sync.BLOCK,
         lift.BLOCK,
         feedback.BIAS_BLOCK,
+        sequencer.BLOCK,
     )
 )

@@ -22,7 +22,11 @@ BLOCK = Block(
         Register("class_id", 0x10, Access.RW, "Class that the event record carries.", width=8),
         Register("count", 0x14, Access.RO, "Events since reset.", unit="events"),
         Register(
-            "lost", 0x18, Access.RO, "Events for which the buffer had no room since reset; the reaction still sees them.", unit="events"
+            "lost",
+            0x18,
+            Access.RO,
+            "Records for which the buffer had no room since reset; reaction and program still see events.",
+            unit="records",
         ),
     ),
 )

@@ -58,7 +58,7 @@ class Cause(enum.IntEnum):
     UNDERFLOW = 28
     PARITY = 29
     EVENT = 30
-    HOST = 31
+    HOST = 31  # told to by the command TRIP, or by a program; trip_value: 0, or the program's StopReason
 
 
 CauseFlags = enum.IntFlag("CauseFlags", {cause.name: 1 << cause.value for cause in Cause})  # type: ignore[misc]

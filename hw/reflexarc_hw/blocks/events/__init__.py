@@ -1,3 +1,3 @@
-from reflexarc_hw.blocks.events.events import DETECTION, ThresholdEvents
+from reflexarc_hw.blocks.events.events import DETECTION, EMISSION, SCORED, ThresholdEvents
 
-__all__ = ["DETECTION", "ThresholdEvents"]
+__all__ = ["DETECTION", "EMISSION", "SCORED", "ThresholdEvents"]

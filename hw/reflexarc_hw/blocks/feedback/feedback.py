@@ -177,8 +177,10 @@ class Feedback(wiring.Component):
                 product.eq(table.read_data[TABLE_VALUE_BITS:].as_signed() * Cat(rest, Const(0, 1)).as_signed()),
                 value.eq(table.read_data[:TABLE_VALUE_BITS]),
             ]
-        # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits.
-        error = Signal(ERROR)
+        # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits. Who reads it over the bus reads a copy: the two multipliers have no
+        # time for a register that stands between them and the bank.
+        error, reported = Signal(ERROR), Signal(ERROR)
+        m.d.sync += reported.eq(error)
         drop = VALUE_BITS - ERROR_FRACTION_BITS
         between = Signal(signed(TABLE_VALUE_BITS + 1))
         m.d.comb += between.eq(value + (product >> TABLE_REST_BITS))
@@ -308,7 +310,7 @@ class Feedback(wiring.Component):
             self.error.eq(error),
             self.error_valid.eq(valid[7] & self.engaged),
             bank.output.eq(self.output),
-            bank.error.eq(error),
+            bank.error.eq(reported),
             bank.engaged.eq(self.engaged),
             bank.setpoint_now.eq(due),
         ]

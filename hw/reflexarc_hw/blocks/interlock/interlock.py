@@ -19,6 +19,7 @@ from reflexarc.contract.blocks.interlock import (
     InterlockState,
     Strap,
 )
+from reflexarc.contract.program import StopReason
 from reflexarc_hw.blocks.interlock.lifecycle import CAUSES, Lifecycle
 from reflexarc_hw.blocks.interlock.lines import Heartbeat, Lines
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
@@ -71,7 +72,9 @@ class Interlock(wiring.Component):
                 "tick": In(1),
                 "contact": In(1),
                 "position_overflow": In(1),
-                "underflow": In(1),  # a scan's or program's list ran dry
+                "underflow": In(1),  # a scan's list ran dry
+                "program_fault": In(1),  # a program could not do what it was to do in time
+                "program_reason": In(StopReason),
                 "event": In(1),
                 "event_class": In(8),
                 "estop_closed": In(1),  # asynchronous, as are ready and gain
@@ -132,7 +135,7 @@ class Interlock(wiring.Component):
             # With injection each bank's comparison must fail.
             Cause.PARITY: Mux(inject[Cause.PARITY], errors.all(), errors.any()),
             Cause.EVENT: event,
-            Cause.HOST: trip_commanded,
+            Cause.HOST: trip_commanded | self.program_fault,
         }
         # Where a comparison stands before, the injection is made before it.
         before = {Cause.HEARTBEAT, Cause.CPU_HEARTBEAT, Cause.READY, Cause.PARITY}
@@ -199,6 +202,7 @@ class Interlock(wiring.Component):
                     (Cause.READY, seen_then[:2], bank.ready_required),
                     (Cause.GAIN, seen_then[2:], bank.gain_expected),
                     (Cause.EVENT, bank.event_class, bank.event_class),
+                    (Cause.HOST, self.program_reason, Const(0)),
                 ):
                     with m.Case(cause):
                         m.d.sync += [trip_value.eq(value), trip_limit.eq(limit)]

@@ -229,6 +229,7 @@ class ConditionsProof(_InterlockProof):
         "parity_is_safe": f"A flipped bit that a bank reports makes safe {safe_after(Cause.PARITY)} later, whatever the registers say.",
         "event_is_safe": f"An event of the class that trips makes safe {safe_after(Cause.EVENT)} later, if enabled.",
         "host_is_safe": f"TRIP makes safe {safe_after(Cause.HOST, BANK_CYCLES + 1)} after the bus's strobe, whatever the registers say.",
+        "program_is_safe": f"A program's fault makes safe {safe_after(Cause.HOST)} later, whatever the registers say.",
         "silent_host_is_safe": f"No heartbeat of the host for the time-out makes safe {safe_after(Cause.HEARTBEAT)} later, whatever other registers say.",
         "silent_cpu_is_safe": f"No heartbeat of the housekeeping core for its time-out makes safe {safe_after(Cause.CPU_HEARTBEAT)} later, if enabled.",
     }
@@ -247,6 +248,7 @@ class ConditionsProof(_InterlockProof):
         Mutation("parity_is_safe", INTERLOCK, "errors.any()", "errors.all()"),
         Mutation("event_is_safe", INTERLOCK, "self.event & (self.event_class == bank.event_class)", "self.event & (self.event_class != bank.event_class)"),
         Mutation("host_is_safe", INTERLOCK, "bank.command_strobe & (bank.command == InterlockCommand.TRIP)", "bank.command_strobe & (bank.command == InterlockCommand.DISARM)"),
+        Mutation("program_is_safe", INTERLOCK, "trip_commanded | self.program_fault", "trip_commanded | (self.program_fault & self.tick)"),
         Mutation("silent_host_is_safe", LINES, "seen >= self.timeout", "seen > self.timeout"),
         Mutation("silent_host_is_safe", INTERLOCK, "(Cause.HEARTBEAT, heartbeat, bank.heartbeat_strobe,", "(Cause.HEARTBEAT, heartbeat, bank.command_strobe,"),
         Mutation("silent_cpu_is_safe", INTERLOCK, "bank.cpu_heartbeat_strobe, bank.cpu_heartbeat_timeout", "bank.heartbeat_strobe, bank.cpu_heartbeat_timeout"),
@@ -290,6 +292,7 @@ class ConditionsProof(_InterlockProof):
             shows("parity_is_safe", Cause.PARITY, error & ~self.lifecycle.inject[Cause.PARITY])
         shows("event_is_safe", Cause.EVENT, dut.event & (dut.event_class == self.register("event_class")))
         shows("host_is_safe", Cause.HOST, self.written(dut, "command", InterlockCommand.TRIP))
+        shows("program_is_safe", Cause.HOST, dut.program_fault)
         for name, cause, beat in (
             ("silent_host_is_safe", Cause.HEARTBEAT, "heartbeat"),
             ("silent_cpu_is_safe", Cause.CPU_HEARTBEAT, "cpu_heartbeat"),

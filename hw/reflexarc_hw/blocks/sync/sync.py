@@ -34,6 +34,7 @@ class Sync(wiring.Component):
     late: Out(1)
     pixel: Out(1)
     external: Out(1)
+    lines_seen: Out(LINES)  # synchronized
 
     def elaborate(self, platform):
         m = Module()
@@ -104,5 +105,11 @@ class Sync(wiring.Component):
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         m.d.sync += self.pixel.eq(left != 0)
-        m.d.comb += [self.external.eq(bank.external), bank.lines.eq(lines), bank.late.eq(lates), bank.missed.eq(missed)]
+        m.d.comb += [
+            self.external.eq(bank.external),
+            bank.lines.eq(lines),
+            self.lines_seen.eq(lines),
+            bank.late.eq(lates),
+            bank.missed.eq(missed),
+        ]
         return m

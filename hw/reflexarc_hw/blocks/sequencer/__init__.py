@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.sequencer.sequencer import Sequencer
+
+__all__ = ["Sequencer"]
