@@ -9,7 +9,7 @@ from reflexarc.contract.blocks import capture
 from reflexarc.contract.blocks.signals import CURRENT, MONITOR
 from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, SUM_WORDS, TRAILER_LAYOUT, Channel
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
-from reflexarc_hw.lib.formats import MARKER, POSITION, SAMPLES, TIME
+from reflexarc_hw.lib.formats import CODE, MARKER, POSITION, SAMPLE, SAMPLES, TIME
 from reflexarc_hw.lib.packet import WORD, PacketBuffer, pack_words
 
 SAMPLES_BITS = 24  # a pixel has at most 2**24 - 1 samples
@@ -55,9 +55,17 @@ class Capture(wiring.Component):
         m.submodules.buffer = buffer = PacketBuffer(BUFFER_WORDS)
         wiring.connect(m, wiring.flipped(self.stream), buffer.stream)
         # Samples and markers go to a thousand places: they are kept here for a cycle, with the time that they came at.
-        samples, marker, z, now, aborted_now = Signal(SAMPLES), Signal(MARKER), Signal(POSITION), Signal(TIME), Signal()
-        m.d.sync += [samples.eq(self.samples), marker.eq(self.marker), z.eq(self.z), now.eq(self.time), aborted_now.eq(self.aborted)]
-        current, monitor = samples[CURRENT], samples[MONITOR]
+        current, monitor = Signal(SAMPLE), Signal(CODE)
+        marker, z, now, aborted_now = Signal(MARKER), Signal(POSITION), Signal(TIME), Signal()
+        m.d.sync += [
+            current.eq(self.samples[CURRENT]),
+            marker.eq(self.marker),
+            z.eq(self.z),
+            now.eq(self.time),
+            aborted_now.eq(self.aborted),
+        ]
+        with m.If(self.samples[MONITOR].valid):  # the converters finish together; one that is late has its last code
+            m.d.sync += monitor.eq(self.samples[MONITOR].code)
 
         # Pulses since the last sample, and those of the period before it.
         level, before = Signal(COUNTERS), Signal(COUNTERS)
@@ -77,13 +85,10 @@ class Capture(wiring.Component):
             counts.append(counted_pulses)
 
         # Sums: all samples of a pixel, none twice.
-        latest = Signal.like(monitor.code)  # the converters finish together; one that is late has its last code
-        with m.If(monitor.valid):
-            m.d.sync += latest.eq(monitor.code)
         values = {
             Channel.Z: z,
             Channel.CURRENT: current.code,
-            Channel.MONITOR: Mux(monitor.valid, monitor.code, latest),
+            Channel.MONITOR: monitor,
             Channel.COUNTER_0: counts[0],
             Channel.COUNTER_1: counts[1],
         }
@@ -229,5 +234,5 @@ class Capture(wiring.Component):
         sample = Signal.like(bank.sample)
         with m.If(current.valid):
             m.d.sync += sample.eq(current.code)
-        m.d.comb += [bank.pixels_sent.eq(pixels_sent), bank.pixels_lost.eq(pixels_lost), bank.sample.eq(sample), bank.monitor.eq(latest)]
+        m.d.comb += [bank.pixels_sent.eq(pixels_sent), bank.pixels_lost.eq(pixels_lost), bank.sample.eq(sample), bank.monitor.eq(monitor)]
         return m

@@ -86,10 +86,10 @@ class Dose(wiring.Component):
         rate_late = Signal(32)
         open_time = Signal(64)
         m.d.sync += open_late.eq(open_)
+        m.d.sync += rate_late.eq(Mux(open_, rate, 0))
         with m.If(open_):
             m.d.sync += [
                 open_time.eq(open_time + 1),
-                rate_late.eq(rate),
                 inside.eq(
                     Cat(
                         self.dac.x >= bank.region_x_low,
@@ -109,10 +109,8 @@ class Dose(wiring.Component):
             begins = Signal(name=f"{name}_begins")
             ends[Cause.DOSE_PIXEL if count is pixel else Cause.DOSE_FRAME] = begins
             m.d.sync += begins.eq(start)
-            with m.If(open_late & (begins | ~count[-1])):
+            with m.If(begins | (open_late & ~count[-1])):
                 m.d.sync += count.eq(Mux(begins, 0, count) + rate_late)  # the cycle in which it begins belongs to it
-            with m.Elif(begins):
-                m.d.sync += count.eq(0)
         with m.If(reset_region):
             m.d.sync += region.eq(0)
         with m.Elif(open_late & inside.all() & ~region[-1]):

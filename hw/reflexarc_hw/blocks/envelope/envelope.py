@@ -179,8 +179,10 @@ class Envelope(wiring.Component):
             return value
 
         cycles = LATCH_CYCLES + 1  # from the cycle before a verdict of the short path to ``latch``
-        z_then = kept((self.z + half) >> POSITION_FRACTION_BITS, cycles, "z_then")
-        change_then = kept(self.z - reference_in_force, cycles, "change_then")
+        z_late, reference_late = Signal(POSITION), Signal(POSITION)
+        m.d.sync += [z_late.eq(self.z), reference_late.eq(reference_in_force)]
+        z_then = kept((z_late + half) >> POSITION_FRACTION_BITS, cycles - 1, "z_then")
+        change_then = kept(z_late - reference_late, cycles - 1, "change_then")
         bias_then = kept(self.bias, cycles + BIAS_CYCLES - 1 + GATHER_CYCLES, "bias_then")
         outside_then = kept(outside, cycles + GATHER_CYCLES, "outside_then")
         measured(

@@ -11,6 +11,7 @@ from reflexarc_hw.blocks.capture.capture import SAMPLES_BITS, SUM
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.conditions import held
 from reflexarc_hw.lib.formats import MARKER, POSITION, SAMPLE, TIME
+from reflexarc_hw.lib.own_register import own_register
 from reflexarc_hw.lib.packet import WORD, PacketBuffer, pack_words
 
 # What a reaction needs of an event, at once; the record with score and CRC follows on the stream.
@@ -60,18 +61,20 @@ class ThresholdEvents(wiring.Component):
         # 1: a sample's excess, 2: its pixel's, 3: verdict, 4: detection
         counted = Signal()
         m.d.comb += counted.eq(self.sample.valid & self.marker.active)
-        value = Signal(POSITION)
-        m.d.comb += value.eq(Mux(bank.channel == EventChannel.CURRENT, self.sample.code, self.z))
+        value, of_current = Signal(POSITION), Signal()
+        m.d.sync += of_current.eq(bank.channel == EventChannel.CURRENT)
+        m.d.comb += value.eq(Mux(of_current, self.sample.code, self.z))
         over, under = Signal(signed(POSITION.width + 1)), Signal(signed(POSITION.width + 1))
         over_sum, under_sum = Signal(EXCESS), Signal(EXCESS)
         samples = Signal(SAMPLES_BITS)
-        seen, first, last = Signal(), Signal(), Signal()
+        seen = own_register(m, counted, "seen")
+        first, last = Signal(), Signal()
         ended, judged = Signal(), Signal()
         pixel_x, pixel_y = Signal(POSITION), Signal(POSITION)
         above, below = Signal(), Signal()
         count = Signal(32)
         excess = Signal(EXCESS)
-        m.d.sync += [seen.eq(counted), ended.eq(seen & last), judged.eq(ended)]
+        m.d.sync += [ended.eq(seen & last), judged.eq(ended)]
         with m.If(counted):
             m.d.sync += [over.eq(value - bank.on), under.eq(value - bank.off), first.eq(self.marker.first), last.eq(self.marker.last)]
             with m.If(self.marker.last):

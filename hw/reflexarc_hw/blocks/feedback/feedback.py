@@ -177,10 +177,10 @@ class Feedback(wiring.Component):
                 product.eq(table.read_data[TABLE_VALUE_BITS:].as_signed() * Cat(rest, Const(0, 1)).as_signed()),
                 value.eq(table.read_data[:TABLE_VALUE_BITS]),
             ]
-        # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits. Who reads it over the bus reads a copy: the two multipliers have no
-        # time for a register that stands between them and the bank.
-        error, reported = Signal(ERROR), Signal(ERROR)
-        m.d.sync += reported.eq(error)
+        # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits. The second multiplier and the bus have copies, one behind the other:
+        # a register can stand beside one multiplier only, and half of their cycle is their own.
+        error, error_late, reported = Signal(ERROR), Signal(ERROR), Signal(ERROR)
+        m.d.sync += [error_late.eq(error), reported.eq(error_late)]
         drop = VALUE_BITS - ERROR_FRACTION_BITS
         between = Signal(signed(TABLE_VALUE_BITS + 1))
         m.d.comb += between.eq(value + (product >> TABLE_REST_BITS))
@@ -212,11 +212,15 @@ class Feedback(wiring.Component):
         nearer = approach(m, "setpoint", valid[7], valid[8], setpoint, wanted, bank.setpoint_step)
         with m.If(valid[9]):
             m.d.sync += setpoint.eq(nearer)
-        # 8: products
+        # 8: the integral's product; 9: the proportional one, which nobody needs before. The gains too stand beside their multipliers.
+        ki, kp = Signal(signed(18)), Signal(signed(18))
+        m.d.sync += [ki.eq(bank.ki), kp.eq(bank.kp)]
         integral_product = Signal(signed(ERROR.width + 18))  # Q.24
         proportional_product = Signal(signed(ERROR.width + 18))  # Q.20
         with m.If(valid[7]):
-            m.d.sync += [integral_product.eq(error * bank.ki.as_signed()), proportional_product.eq(error * bank.kp.as_signed())]
+            m.d.sync += integral_product.eq(error * ki)
+        with m.If(valid[8]):
+            m.d.sync += proportional_product.eq(error_late * kp)
         # Excitation: a square wave, counted in the very samples that have it; it begins with its positive half.
         excited = Signal(24)
         exciting, negative = Signal(), Signal()
@@ -244,13 +248,12 @@ class Feedback(wiring.Component):
         feed_wide = _widen(feed, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
         m.d.sync += [low.eq(_widen(bank.low, INTEGRAL_FRACTION_BITS)), high.eq(_widen(bank.high, INTEGRAL_FRACTION_BITS))]
         with m.If(valid[8]):
-            m.d.sync += [
-                step.eq(_step_to(integral_product, slew)),
-                beside.eq(_widen(proportional_product, INTEGRAL_FRACTION_BITS - PROPORTIONAL_FRACTION_BITS) + feed_wide),
-            ]
+            m.d.sync += step.eq(_step_to(integral_product, slew))
+        with m.If(valid[9]):
+            m.d.sync += beside.eq(_widen(proportional_product, INTEGRAL_FRACTION_BITS - PROPORTIONAL_FRACTION_BITS) + feed_wide)
         with m.If(valid[8] | follows):
             m.d.sync += [least.eq(low - feed_wide), most.eq(high - feed_wide)]
-        # 10: sum, unclamped; the displacement
+        # 10: sum, unclamped; what stands beside it; the displacement
         integral = Signal(INTEGRAL, init=self._rest << INTEGRAL_FRACTION_BITS)
         total = Signal(WIDE)
         base = Signal(WIDE, init=self._rest << INTEGRAL_FRACTION_BITS)  # Q24.24

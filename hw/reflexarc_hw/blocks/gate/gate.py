@@ -243,11 +243,12 @@ class Gate(wiring.Component):
         # A frame that carries the first safe codes must not be cut off by the regular one; the frame after it is at most one later.
         guard_cycles = 2 * self._cycles_per_sample - 2
         guard = Signal(range(guard_cycles + 1))
+        guarded = Signal()  # guard != 0
         with m.If(first_safe):
-            m.d.sync += guard.eq(guard_cycles)
-        with m.Elif(guard != 0):
-            m.d.sync += guard.eq(guard - 1)
-        m.d.comb += self.dac_load.eq(first_safe | (self.frame & (guard == 0)))
+            m.d.sync += [guard.eq(guard_cycles), guarded.eq(1)]
+        with m.Elif(guarded):
+            m.d.sync += [guard.eq(guard - 1), guarded.eq(guard != 1)]
+        m.d.comb += self.dac_load.eq(first_safe | (self.frame & ~guarded))
 
         # Read-back against the codes of the last frame. Two cycles: compare, then one bit.
         sent = Signal(OUTPUTS, init=withdrawn_codes)

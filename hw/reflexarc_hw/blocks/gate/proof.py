@@ -86,7 +86,7 @@ class GateProof(Proof):
             Mutation("z_steps_away", GATE, "(beat | ~safe_late) & self.reaction.retract", "(beat | ~safe_late) & self.reaction.retract & self.frame", n + 8),
             Mutation("z_steps_away", "blocks/gate/gate.py", "stepped = position + bank.retract_step", "stepped = position + bank.retract_step[4:]", n + 8),
             Mutation("retract_ends", GATE, "(beat | ~safe_late) & self.reaction.retract", "~safe_late & self.reaction.retract", 3 * n + 4),
-            Mutation("first_frame_at_once", GATE, "self.dac_load.eq(first_safe | (self.frame & (guard == 0)))", "self.dac_load.eq(self.frame & (guard == 0))"),
+            Mutation("first_frame_at_once", GATE, "self.dac_load.eq(first_safe | (self.frame & ~guarded))", "self.dac_load.eq(self.frame & ~guarded)"),
             Mutation("first_frame_is_left_to_end", GATE, "guard.eq(guard_cycles)", "guard.eq(guard_cycles - 1)", 2 * n + 8),
             Mutation("live_drives_what_was_asked", GATE, "(position >> (POSITION_FRACTION_BITS - 1)) + 1 >> 1", "position >> POSITION_FRACTION_BITS"),
             Mutation("live_drives_what_was_asked", GATE, "for stage in range(XY_CYCLES + GATHER_CYCLES - 1)", "for stage in range(XY_CYCLES + GATHER_CYCLES - 2)"),
@@ -179,6 +179,7 @@ class GateProof(Proof):
         m.d.sync += since.eq(Mux(first_codes, 1, Mux(since == left_alone, since, since + 1)))
         self.holds("first_frame_is_left_to_end", ~dut.dac_load | first_codes | (since == left_alone))
         self.invariant(self.inside("gate.guard") == left_alone - since)
+        self.invariant(self.inside("gate.guarded") == (left_alone != since))
 
         def rounded(position: Value) -> Value:
             code = (position + (1 << (POSITION_FRACTION_BITS - 1))) >> POSITION_FRACTION_BITS

@@ -25,10 +25,12 @@ class Scaler(wiring.Component):
         left = Signal(range(WORD + 1))
         upper, lower = Signal(signed(WORD + 1)), Signal(WORD)
         more = Signal(signed(WORD + 2))
-        # The last bit of a two's complement weighs -2**31.
-        m.d.comb += more.eq(upper + Mux(lower[0], Mux(left == 1, -self.a, self.a), 0))
+        # The last bit of a two's complement weighs -2**31: a is inverted there, and the adder's carry is the 1 that makes it -a.
+        last = Signal()
+        part = Mux(lower[0], self.a, 0)
+        m.d.comb += more.eq((Cat(1, upper).as_signed() + Cat(last, Mux(last, ~part, part)).as_signed()) >> 1)
         ended = Signal()
-        m.d.sync += [ended.eq(left == 1), self.done.eq(ended)]
+        m.d.sync += [last.eq(left == 2), ended.eq(left == 1), self.done.eq(ended)]
         with m.If(self.start):
             m.d.sync += [left.eq(WORD), upper.eq(0), lower.eq(self.b)]
         with m.Elif(left != 0):

@@ -11,6 +11,7 @@ from reflexarc_hw.blocks.signals.oscillation import ERROR, Oscillation
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
 from reflexarc_hw.lib.conditions import LATCH_CYCLES, ConditionSignature, measured, tighter
 from reflexarc_hw.lib.formats import CODE, SAMPLES
+from reflexarc_hw.lib.own_register import own_register
 
 BOUND = signed(22)  # a code and a change of up to 2**20 either way
 BEYOND = (1 << 21) - 1
@@ -96,8 +97,7 @@ class Signals(wiring.Component):
             with m.If(sample.valid | inject[Cause.SATURATED]):
                 m.d.sync += saturated[index].eq(((code == CODE_MAX) | (code == CODE_MIN)) & enable[Cause.SATURATED])
             run = Signal(24, name=f"run_{index}")  # equal samples, the last one among them
-            same, judged = Signal(name=f"same_{index}"), Signal(name=f"judged_{index}")
-            m.d.sync += judged.eq(sample.valid)
+            same, judged = Signal(name=f"same_{index}"), own_register(m, sample.valid, f"judged_{index}")
             with m.If(sample.valid):
                 m.d.sync += same.eq((sample.code == channel["last"]) & (run != 0))
             with m.If(judged):

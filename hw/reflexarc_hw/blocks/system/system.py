@@ -62,11 +62,11 @@ class System(wiring.Component):
         count = Signal(64)
 
         m.d.sync += [self.time.eq(self.time + 1), phase.eq(phase + 1), self.samples.eq(self.adc)]
+        m.d.sync += self.frame.eq((phase == FRAME_PHASE - 1) & odd)
         with m.If(phase == last):
             m.d.sync += [phase.eq(0), odd.eq(~odd)]
         m.d.comb += [
             self.convert.eq(phase == 0),
-            self.frame.eq((phase == FRAME_PHASE) & odd),
             lost_now.eq(~seen & (self.convert & started).replicate(self._channels)),
             self.sample_lost.eq((lost_now | lost).any()),
             self.tick.eq(valid[0] | lost_now[0]),
