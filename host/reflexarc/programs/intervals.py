@@ -1,0 +1,113 @@
+"""What a value can be: from where to where, in SI units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from reflexarc.calibration import Calibration
+from reflexarc.programs.kinds import READING_KINDS, Kind
+from reflexarc.programs.tree import Clamped, Difference, Number, Read, Reading, Scaled, Sum, Value, Variable
+from reflexarc.programs.values import WORD_MAX, WORD_MIN
+
+LINES_MAX = (1 << 16) - 1
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+    def joined(self, other: Interval) -> Interval:
+        return Interval(min(self.low, other.low), max(self.high, other.high))
+
+    def within(self, other: Interval) -> bool:
+        return other.low <= self.low and self.high <= other.high
+
+    def clipped(self, to: Interval) -> Interval:
+        return Interval(*(min(max(end, to.low), to.high) for end in self))
+
+    @property
+    def magnitude(self) -> float:
+        """The greatest."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
+    def least_magnitude(self) -> float:
+        return 0.0 if self.low <= 0 <= self.high else min(abs(self.low), abs(self.high))
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where the tip can be."""
+
+    x: Interval
+    y: Interval
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What is read and computed on one instrument; ``scan`` is where events and the scan's positions lie."""
+
+    calibration: Calibration
+    scan: Box
+
+    def words(self, kind: Kind) -> Interval:
+        """What the sequencer's words can hold."""
+        return Interval(*(kind.to_physical(self.calibration, end) for end in (WORD_MIN, WORD_MAX)))
+
+    def of_kind(self, kind: Kind) -> Interval:
+        """What can be measured, or lie in an event."""
+        scale = self.calibration
+        match kind:
+            case Kind.CURRENT:
+                return Interval(-scale.current_range_A, scale.current_range_A)
+            case Kind.MONITOR:
+                return Interval(-scale.adc_full_scale_V, scale.adc_full_scale_V)
+            case Kind.BIAS:
+                return Interval(-scale.dac_full_scale_V, scale.dac_full_scale_V)
+            case Kind.X:
+                return self.scan.x
+            case Kind.Y:
+                return self.scan.y
+            case Kind.Z:
+                return Interval(-scale.z_range_m, scale.z_range_m)
+            case Kind.TIME:
+                return Interval(0.0, self.words(kind).high)
+        return self.words(kind)
+
+    def of_reading(self, what: Reading, tip: Box) -> Interval:
+        match what:
+            case Reading.X:
+                return tip.x
+            case Reading.Y:
+                return tip.y
+            case Reading.LINE:
+                return Interval(0, LINES_MAX)
+            case Reading.EVENTS:
+                return Interval(0, WORD_MAX)
+        return self.of_kind(READING_KINDS[what])
+
+    def of_value(self, value: Value, kind: Kind, known: Mapping[str, Interval], tip: Box) -> Interval:
+        """``known`` has all names that ``value`` uses."""
+        match value:
+            case Number(number):
+                return Interval(number, number)
+            case Variable(name):
+                return known[name]
+            case Read(what):
+                return self.of_reading(what, tip)
+            case Sum(a, b):
+                left, right = (self.of_value(side, kind, known, tip) for side in (a, b))
+                found = Interval(left.low + right.low, left.high + right.high)
+            case Difference(a, b):
+                left, right = (self.of_value(side, kind, known, tip) for side in (a, b))
+                found = Interval(left.low - right.high, left.high - right.low)
+            case Scaled(factor, of):
+                inner = self.of_value(of, kind if factor.unit == "" else Kind.COUNT, known, tip)
+                ends = sorted(factor.value * end for end in inner)
+                found = Interval(ends[0], ends[1])
+            case Clamped(of, low, high):
+                inner = self.of_value(of, kind, known, tip)
+                found = Interval(min(max(inner.low, low.value), high.value), min(max(inner.high, low.value), high.value))
+        return found.clipped(self.words(kind))

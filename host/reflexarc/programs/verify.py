@@ -1,0 +1,577 @@
+"""What a program can do at worst, and whether that is safe. A convenience: the guarantee is the interlock.
+
+All ways through the program are followed at once, with an interval for each value. What is assumed beside the limits stands in `Assumptions`.
+The tunnelling current is taken to be proportional to the bias and to rise by exp(2 * WORST_DECAY_PER_M * d) where z is d nearer (J. Tersoff and
+D. R. Hamann, Phys. Rev. B 31, 805 (1985), for small biases); feedback holds it at the setpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from reflexarc.calibration import Calibration
+from reflexarc.calibration.calibration import ELEMENTARY_CHARGE_C
+from reflexarc.contract.blocks.interlock import Cause
+from reflexarc.contract.program import Operation
+from reflexarc.programs.compile import Compiled, CompileError, compile_program
+from reflexarc.programs.intervals import Box, Interval, Ranges
+from reflexarc.programs.kinds import CHANNEL_KINDS, Kind, event_fields
+from reflexarc.programs.names import used, walk
+from reflexarc.programs.tree import (
+    Block,
+    During,
+    Halt,
+    Height,
+    Hold,
+    If,
+    Leave,
+    Let,
+    Line,
+    Mark,
+    Move,
+    Number,
+    Path,
+    Pause,
+    ProgramTree,
+    Pulse,
+    Ramp,
+    Repeat,
+    Return,
+    Sample,
+    Set,
+    Statement,
+    Value,
+    Wait,
+    WaitEvent,
+    WaitFor,
+    WaitSamples,
+    WaitUntil,
+)
+from reflexarc.safety.limits import Limits
+from reflexarc.safety.units import show
+
+WORST_DECAY_PER_M = 1.2e10  # of a wave function at a work function of 5.5 eV
+MARGIN = 0.8  # of a limit that a current may reach: noise, drift, what the feedback has not yet settled
+FOLLOWED_M = 0.5e-9  # way of the tip in 1 / bandwidth that feedback follows: 2 um/s at 4 kHz
+LIFTED_M = 1e-9  # least height for a move with the feedback held
+VISITS_MAX = 200_000  # of statements, passes through loops counted
+LOOPS_MAX = 8  # nested
+JOINS = 3  # passes through a loop before what still grows is taken to be anything
+CYCLES = {
+    Operation.SCALE: 38, Operation.WRITE: 20, Operation.READ: 20, Operation.MARK: 4, Operation.EMIT: 40, Operation.RAMP: 40,
+    Operation.WAIT_CYCLES: 4, Operation.WAIT_UNTIL: 4, Operation.WAIT_SAMPLES: 4, Operation.SAMPLE: 42, Operation.WAIT: 8,
+}  # of a row at most, beside what it waits for; see the sequencer's page  # fmt: skip
+OTHER_CYCLES = 7  # a jump that is taken, with a hazard
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """How the instrument stands when the program begins: feedback on and settled, tip where the scan is."""
+
+    calibration: Calibration
+    limits: Limits
+    setpoint_A: float = 100e-12
+    bias_V: float = 0.5
+    bandwidth_Hz: float = 4e3
+    frame: Box | None = None  # where the scan stays; None: anywhere in the interlock's box
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``risk``: it may be meant, but can't be shown to be safe. Otherwise the program is refused."""
+
+    path: Path
+    text: str
+    risk: bool = False
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """At worst, for a program without faults. Infinite where it has no end."""
+
+    rows: int
+    time_s: float
+    between_waits_s: float
+    pulses: float
+    exposed_s: float
+    dose_e: float
+    x: Interval
+    y: Interval
+    nearest_m: float  # below where the feedback was held
+    bias: Interval
+    current_A: float  # beside pulses
+    pulse_current_A: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    compiled: Compiled | None  # None if it does not compile
+    findings: tuple[Finding, ...]
+    bounds: Bounds | None  # None with a fault
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if not finding.risk)
+
+    @property
+    def risks(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.risk)
+
+
+def verify(tree: ProgramTree, assumptions: Assumptions) -> Verdict:
+    """Never raises for a program that can be written; what can't be shown safe is a finding."""
+    try:
+        compiled = compile_program(tree, assumptions.calibration)
+    except CompileError as error:
+        return Verdict(None, (Finding(error.path, error.text),), None)
+    walker = _Walker(compiled, assumptions)
+    try:
+        bounds = walker.run()
+    except _TooInvolved as error:
+        walker.findings.append(Finding((), str(error)))
+        bounds = None
+    findings = tuple(dict.fromkeys(walker.findings))
+    return Verdict(compiled, findings, bounds if not any(not finding.risk for finding in findings) else None)
+
+
+class _TooInvolved(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class _State:
+    """What holds at a place, whichever way led there."""
+
+    known: dict[str, Interval]  # names that have been given
+    bias: Interval
+    setpoint: Interval
+    tip: Box
+    height: Interval | None = None  # above where the feedback was held; None: it is on
+    held_bias: Interval | None = None
+    since_mark_s: float = 0.0  # at most
+    since_wait_s: float = 0.0
+    waited: bool = False  # since the innermost loop's turn began
+
+    def joined(self, other: _State) -> _State:
+        names = self.known.keys() & other.known.keys()
+        return _State(
+            {name: self.known[name].joined(other.known[name]) for name in names},
+            self.bias.joined(other.bias),
+            self.setpoint.joined(other.setpoint),
+            Box(self.tip.x.joined(other.tip.x), self.tip.y.joined(other.tip.y)),
+            self.height.joined(other.height) if self.height and other.height else self.height or other.height,
+            self.held_bias.joined(other.held_bias) if self.held_bias and other.held_bias else self.held_bias or other.held_bias,
+            max(self.since_mark_s, other.since_mark_s),
+            max(self.since_wait_s, other.since_wait_s),
+            self.waited and other.waited,
+        )
+
+
+@dataclass(frozen=True)
+class _Cost:
+    time_s: float = 0.0
+    pulses: float = 0.0
+    exposed_s: float = 0.0
+
+    def __add__(self, other: _Cost) -> _Cost:
+        return _Cost(self.time_s + other.time_s, self.pulses + other.pulses, self.exposed_s + other.exposed_s)
+
+    def times(self, count: float) -> _Cost:
+        return _Cost(*(count * part if part else 0.0 for part in (self.time_s, self.pulses, self.exposed_s)))
+
+    def most(self, other: _Cost) -> _Cost:
+        return _Cost(max(self.time_s, other.time_s), max(self.pulses, other.pulses), max(self.exposed_s, other.exposed_s))
+
+
+@dataclass
+class _Seen:
+    """Extremes over all ways."""
+
+    between_waits_s: float = 0.0
+    bias: Interval | None = None
+    tip: Box | None = None
+    nearest_m: float = 0.0
+    current_A: float = 0.0
+    pulse_current_A: float = 0.0
+
+
+@dataclass
+class _Walker:
+    compiled: Compiled
+    given: Assumptions
+    findings: list[Finding] = field(default_factory=list)
+    seen: _Seen = field(default_factory=_Seen)
+    leaving: list[list[_State]] = field(default_factory=list)  # of each loop that is open
+    visits: int = 0
+
+    def __post_init__(self) -> None:
+        limits, scale = self.given.limits, self.given.calibration
+        self.limits, self.calibration = limits, scale
+        self.box = Box(
+            Interval(*_ends(limits.x_low_m, limits.x_high_m, scale.x_range_m)),
+            Interval(*_ends(limits.y_low_m, limits.y_high_m, scale.y_range_m)),
+        )
+        self.ranges = Ranges(scale, self.given.frame or self.box)
+        self.overhead_s: dict[Path, float] = {}
+        for row, path in zip(self.compiled.rows, self.compiled.origins, strict=True):
+            cycles = CYCLES.get(Operation(row.operation), OTHER_CYCLES)
+            self.overhead_s[path] = self.overhead_s.get(path, 0.0) + scale.seconds(cycles)
+        self.window_A = min(abs(limits.current_high_A), abs(limits.current_low_A))
+        self.pulse_window_A = min(abs(limits.pulse_current_high_A), abs(limits.pulse_current_low_A))
+        self.bias_min_V = limits.bias_min_V if Cause.BIAS_LOW in limits.conditions else 0.0
+
+    def run(self) -> Bounds:
+        start = _State(
+            {}, Interval(self.given.bias_V, self.given.bias_V), Interval(self.given.setpoint_A, self.given.setpoint_A), self.ranges.scan
+        )
+        self.seen.bias, self.seen.tip = start.bias, start.tip
+        _, cost = self.block(self.compiled.tree.body, (), start)
+        self.totals(cost)
+        seen = self.seen
+        assert seen.bias is not None and seen.tip is not None
+        return Bounds(
+            len(self.compiled.rows), cost.time_s, seen.between_waits_s, cost.pulses, cost.exposed_s, self.dose_e(cost), seen.tip.x, seen.tip.y,
+            seen.nearest_m, seen.bias, seen.current_A, seen.pulse_current_A,
+        )  # fmt: skip
+
+    def fault(self, path: Path, text: str, risk: bool = False) -> None:
+        self.findings.append(Finding(path, text, risk))
+
+    def dose_e(self, cost: _Cost) -> float:
+        return cost.exposed_s * self.limits.beam_A / ELEMENTARY_CHARGE_C if cost.exposed_s else 0.0
+
+    def totals(self, cost: _Cost) -> None:
+        limits = self.limits
+        if math.isinf(cost.pulses):
+            self.fault(self.first(Pulse), "this may be repeated without end; give the repeat around it a count")
+        elif limits.pulses is not None and cost.pulses > limits.pulses:
+            self.fault(self.first(Pulse), f"up to {cost.pulses:g} pulses in all; the limit of this tip is {limits.pulses:g}")
+        if math.isinf(cost.exposed_s):
+            self.fault(self.first(During), "this may be repeated without end; give the repeat around it a count")
+            return
+        for name in ("pixel_dose_e", "frame_dose_e", "region_dose_e"):
+            most = getattr(limits, name)
+            if most is not None and self.dose_e(cost) > most:
+                self.fault(self.first(During), f"up to {self.dose_e(cost):.4g} electrons in all; {name} is {most:.4g}")
+
+    def first(self, kind: type) -> Path:
+        return next((path for path, statement in walk(self.compiled.tree) if isinstance(statement, kind)), ())
+
+    # Ways
+
+    def block(self, body: Block, path: Path, state: _State | None) -> tuple[_State | None, _Cost]:
+        """What holds behind ``body``, None if nobody gets there; what it costs at most."""
+        total = _Cost()
+        for index, statement in enumerate(body):
+            if state is None:
+                self.fault((*path, index), "this is never reached")
+                break
+            self.visits += 1
+            if self.visits > VISITS_MAX:
+                raise _TooInvolved(f"the program is too involved to be shown safe: more than {VISITS_MAX} steps of thought")
+            state, cost = self.statement(statement, (*path, index), state)
+            total += cost
+        return state, total
+
+    def statement(self, statement: Statement, path: Path, state: _State) -> tuple[_State | None, _Cost]:
+        missing = [name for name in used(statement) if name not in state.known]
+        if missing:
+            self.fault(path, f"{missing[0]} may not have been given a value on the way here")
+            state = replace(state, known=state.known | {name: self.ranges.words(self.compiled.kinds[name]) for name in missing})
+        own_s = self.overhead_s.get(path, 0.0)
+        match statement:
+            case If():
+                return self.choose(statement, path, self.passed(state, own_s), own_s)
+            case Repeat():
+                return self.repeat(statement, path, state, own_s)
+            case Leave(comparison):
+                state = self.passed(state, own_s)
+                self.leaving[-1].append(state)
+                return (None if comparison is None else state), _Cost(own_s)
+            case Halt():
+                return None, _Cost(own_s)
+            case Hold(settle_s):
+                return self.hold(statement, path, self.passed(state, own_s + settle_s, waits=settle_s > 0), own_s + settle_s)
+            case Pause(body):
+                after, cost = self.block(body, (*path, 0), self.passed(state, own_s))
+                return after, cost + _Cost(own_s)
+            case WaitEvent() | WaitFor():
+                return self.wait(statement, path, state, own_s)
+        waits_s = self.effect(statement, path, state)
+        after, seconds = waits_s
+        cost = _Cost(own_s + seconds)
+        if isinstance(statement, Pulse):
+            cost += _Cost(pulses=1)
+        if isinstance(statement, During) and statement.line is Line.BEAM:
+            cost += _Cost(exposed_s=statement.for_s + self.limits.blanker_delay_s)
+        waits = isinstance(statement, Sample | Wait | WaitSamples | WaitUntil | Move | Return | Ramp | Height | Pulse | During)
+        after = self.passed(after, own_s + seconds, waits)
+        if isinstance(statement, Mark):
+            after = replace(after, since_mark_s=0.0)
+        return after, cost
+
+    def passed(self, state: _State, seconds: float, waits: bool = False) -> _State:
+        since_wait_s = 0.0 if waits else state.since_wait_s + seconds
+        self.seen.between_waits_s = max(self.seen.between_waits_s, since_wait_s)
+        return replace(state, since_mark_s=state.since_mark_s + seconds, since_wait_s=since_wait_s, waited=state.waited or waits)
+
+    def choose(self, choice: If, path: Path, state: _State, own_s: float) -> tuple[_State | None, _Cost]:
+        then, cost = self.block(choice.then, (*path, 0), state)
+        otherwise, other = self.block(choice.otherwise, (*path, 1), state)
+        return _join([then, otherwise]), cost.most(other) + _Cost(own_s)
+
+    def wait(self, statement: WaitEvent | WaitFor, path: Path, state: _State, own_s: float) -> tuple[_State | None, _Cost]:
+        seconds = own_s + statement.timeout_s
+        state = self.passed(state, seconds, waits=True)
+        came = replace(state, known=state.known | self.event_names(statement)) if isinstance(statement, WaitEvent) else state
+        if statement.otherwise is None:
+            return came, _Cost(seconds)
+        late, cost = self.block(statement.otherwise, (*path, 0), state)
+        return _join([came, late]), cost + _Cost(seconds)
+
+    def event_names(self, statement: WaitEvent) -> dict[str, Interval]:
+        fields = event_fields(self.compiled.tree.event(statement.event).score)
+        return {f"{statement.into}.{name}": self.ranges.of_kind(kind) for name, kind in fields.items()}
+
+    def repeat(self, repeat: Repeat, path: Path, state: _State, own_s: float) -> tuple[_State | None, _Cost]:
+        if len(self.leaving) == LOOPS_MAX:
+            raise _TooInvolved(f"the program is too involved to be shown safe: more than {LOOPS_MAX} repeats within each other")
+        count = math.inf if repeat.count is None else repeat.count
+        if repeat.index is not None:
+            turns = Interval(0, min(count, self.ranges.words(Kind.COUNT).high) - 1)
+            state = replace(state, known=state.known | {repeat.index: turns})
+        before = len(self.findings)
+        for turn in range(100):
+            del self.findings[before:]
+            self.leaving.append([])
+            end, cost = self.block(repeat.body, (*path, 0), replace(state, waited=False))
+            left = self.leaving.pop()
+            again = self.passed(end, own_s) if end is not None else None
+            if again is None or (grown := self.grown(state, again, count * (cost.time_s + own_s), turn >= JOINS)) == state:
+                break
+            state = grown
+        cost = (cost + _Cost(own_s)).times(count) + _Cost(own_s) if end is not None else cost + _Cost(own_s)
+        if count == math.inf and end is not None and not end.waited:
+            self.fault(path, "this may repeat without end and without a wait; let it wait on each way through, or give it a count")
+        ways = [*left, *([again] if count != math.inf else [])]
+        return _join([replace(way, waited=state.waited or way.waited) if way is not None else None for way in ways]), cost
+
+    def grown(self, state: _State, again: _State, loop_s: float, widen: bool) -> _State:
+        """What holds at the beginning of each turn so far."""
+        joined = replace(state.joined(again), waited=state.waited)
+        # Times only grow: by the loop's own, unless something within sets them back.
+        for name in ("since_mark_s", "since_wait_s"):
+            first, then = getattr(state, name), getattr(joined, name)
+            joined = replace(joined, **{name: first if then <= first else max(then, first + loop_s) if not math.isinf(first) else first})
+        if joined.since_mark_s > state.since_mark_s and widen:
+            joined = replace(joined, since_mark_s=math.inf)
+        if joined.since_wait_s > state.since_wait_s and widen:
+            joined = replace(joined, since_wait_s=math.inf)
+        if not widen:
+            return joined
+        known = {
+            name: value if value == state.known.get(name) else self.ranges.words(self.compiled.kinds[name])
+            for name, value in joined.known.items()
+        }
+        full = self.ranges.of_kind
+        return replace(
+            joined,
+            known=known,
+            bias=joined.bias if joined.bias == state.bias else full(Kind.BIAS),
+            setpoint=joined.setpoint if joined.setpoint == state.setpoint else Interval(0.0, self.window_A),
+            tip=joined.tip if joined.tip == state.tip else self.box,
+            height=joined.height if joined.height == state.height else full(Kind.Z),
+        )
+
+    def hold(self, hold: Hold, path: Path, state: _State, own_s: float) -> tuple[_State | None, _Cost]:
+        held = replace(state, height=Interval(0.0, 0.0), held_bias=state.bias)
+        open_loops = len(self.leaving)
+        marks = [len(left) for left in self.leaving]
+        after, cost = self.block(hold.body, (*path, 0), held)
+        # Ways that leave a loop around the hold leave the hold too.
+        for index in range(open_loops):
+            self.leaving[index][marks[index] :] = [self.released(left, path) for left in self.leaving[index][marks[index] :]]
+        return (self.released(after, path) if after is not None else None), cost + _Cost(own_s)
+
+    def released(self, state: _State, path: Path) -> _State:
+        if state.bias.least_magnitude < self.bias_min_V:
+            self.fault(path, f"the feedback may go on with a bias of {_volts(state.bias)}; {self.least_bias()}")
+        return replace(state, height=None, held_bias=None)
+
+    def least_bias(self) -> str:
+        return f"the interlock asks for {show(self.bias_min_V, 'V')} at least"
+
+    # What a statement does to the instrument
+
+    def value(self, value: Value, kind: Kind, state: _State) -> Interval:
+        return self.ranges.of_value(value, kind, state.known, state.tip)
+
+    def effect(self, statement: Statement, path: Path, state: _State) -> tuple[_State, float]:
+        """What holds then, and the time that it takes at most beside its rows'."""
+        period = self.calibration.sample_period_s
+        match statement:
+            case Sample(into, channel, _, count):
+                return self.knows(state, into, self.ranges.of_kind(CHANNEL_KINDS[channel])), (count + 1) * period
+            case Let(into, value):
+                return self.knows(state, into, self.value(value, self.compiled.kinds[into], state)), 0.0
+            case Set(name, value):
+                return self.set(name, value, path, state), 0.0
+            case Ramp(name, to, rate):
+                return self.ramp(name, to, rate, path, state)
+            case Wait(seconds):
+                return state, seconds
+            case WaitSamples(count):
+                return state, (count + 1) * period
+            case WaitUntil(seconds):
+                if state.since_mark_s + self.overhead_s.get(path, 0.0) > seconds:
+                    late = "any time" if math.isinf(state.since_mark_s) else show(state.since_mark_s, "s", 3)
+                    self.fault(path, f"this may be reached {late} after the mark, which would be late, and late is a trip")
+                return replace(state, since_mark_s=min(state.since_mark_s, seconds)), max(0.0, seconds)
+            case Move():
+                return self.move(statement, path, state)
+            case Return():
+                seconds = 2 * self.calibration.x_range_m / self.slowest_m_per_s()
+                return replace(state, tip=self.ranges.scan), seconds
+            case Height():
+                return self.height(statement, path, state)
+            case Pulse():
+                return state, self.pulse(statement, path, state)
+            case During(_, for_s):
+                return state, for_s
+        return state, 0.0
+
+    def knows(self, state: _State, name: str, value: Interval) -> _State:
+        return replace(state, known=state.known | {name: value})
+
+    def slowest_m_per_s(self) -> float:
+        speeds = [statement.speed_m_per_s for _, statement in walk(self.compiled.tree) if isinstance(statement, Move)]
+        return min(speeds, default=math.inf)
+
+    def set(self, name: str, value: Value, path: Path, state: _State) -> _State:
+        match name:
+            case "bias" | "gate.bias":
+                return self.set_bias(self.value(value, Kind.BIAS, state), path, state)
+            case "setpoint":
+                assert isinstance(value, Number)
+                if value.value > MARGIN * self.window_A:
+                    most = show(MARGIN * self.window_A, "A", 3)
+                    self.fault(
+                        path, f"a setpoint of {show(value.value, 'A', 3)} is too near to the current's limit; accepted: up to {most}"
+                    )
+                return replace(state, setpoint=Interval(value.value, value.value))
+        self.fault(path, f"what {name} does to the tip and the specimen is not shown here", risk=True)
+        return state
+
+    def set_bias(self, to: Interval, path: Path, state: _State) -> _State:
+        reach = self.ranges.of_kind(Kind.BIAS)
+        if not to.within(reach):
+            self.fault(path, f"the bias may be {_volts(to)}; the converter reaches {_volts(reach)}")
+        if state.height is None and to.least_magnitude < self.bias_min_V:
+            self.fault(path, f"the bias may be {_volts(to)} with the feedback on; {self.least_bias()}")
+        after = replace(state, bias=to)
+        self.seen.bias = to.joined(self.seen.bias) if self.seen.bias is not None else to
+        self.current(after, state.held_bias or state.bias, to, path)
+        return after
+
+    def current(self, state: _State, at: Interval, now: Interval, path: Path, pulse: bool = False) -> None:
+        """Whether the current stays below its limit where the feedback's last bias was ``at`` and ``now`` another is applied."""
+        nearer = max(0.0, -state.height.low) if state.height is not None else 0.0
+        rise = math.exp(min(2 * WORST_DECAY_PER_M * nearer, 700.0))
+        most = state.setpoint.high * rise * (now.magnitude / at.least_magnitude if at.least_magnitude > 0 else math.inf)
+        limit, name = (self.pulse_window_A, "in a pulse") if pulse else (self.window_A, "of the interlock")
+        if pulse:
+            self.seen.pulse_current_A = max(self.seen.pulse_current_A, most)
+        else:
+            self.seen.current_A = max(self.seen.current_A, most)
+        if most > MARGIN * limit:
+            found = show(most, "A", 3) if most < 1 else "any value"
+            self.fault(
+                path, f"the current may reach {found}; accepted: up to {show(MARGIN * limit, 'A', 3)}, {MARGIN:g} of the limit {name}"
+            )
+
+    def ramp(self, name: str, to: Value, rate: float, path: Path, state: _State) -> tuple[_State, float]:
+        if name not in ("bias", "gate.bias"):
+            self.fault(path, f"what {name} does to the tip and the specimen is not shown here", risk=True)
+            return state, 2 * max(abs(end) for end in self.ranges.words(Kind.X)) / rate
+        goal = self.value(to, Kind.BIAS, state)
+        way = goal.joined(state.bias)
+        self.set_bias(way, path, state)  # all that lies between
+        return replace(state, bias=goal), (way.high - way.low) / rate * 1.02 + 2 * self.calibration.sample_period_s
+
+    def move(self, move: Move, path: Path, state: _State) -> tuple[_State, float]:
+        to = Box(self.value(move.x, Kind.X, state), self.value(move.y, Kind.Y, state))
+        for axis, found, reach in (("x", to.x, self.box.x), ("y", to.y, self.box.y)):
+            if not found.within(reach):
+                self.fault(path, f"{axis} may be {_metres(found)}; the interlock's box is {_metres(reach)}")
+        way = Box(to.x.joined(state.tip.x), to.y.joined(state.tip.y))
+        for index, area in enumerate(self.limits.keep_outs):
+            if way.x.low <= area.x_high_m and area.x_low_m <= way.x.high and way.y.low <= area.y_high_m and area.y_low_m <= way.y.high:
+                self.fault(path, f"the way there may lead through keep-out {index}")
+        if state.height is not None and state.height.low < LIFTED_M:
+            text = f"the tip moves with the feedback held less than {show(LIFTED_M, 'm')} above the surface: only the current's limit protects it"
+            self.fault(path, text, risk=True)
+        if state.height is None and move.speed_m_per_s > FOLLOWED_M * self.given.bandwidth_Hz:
+            most = show(FOLLOWED_M * self.given.bandwidth_Hz, "m/s", 3)
+            self.fault(path, f"{show(move.speed_m_per_s, 'm/s', 3)} is faster than the feedback follows; accepted: up to {most}")
+        assert self.seen.tip is not None
+        self.seen.tip = Box(to.x.joined(self.seen.tip.x), to.y.joined(self.seen.tip.y))
+        # The two axes have one step in codes: the one of fewer metres a code is slower than asked.
+        slower = max(self.calibration.x_m_per_code, self.calibration.y_m_per_code) / min(
+            self.calibration.x_m_per_code, self.calibration.y_m_per_code
+        )
+        longest = max(way.x.high - way.x.low, way.y.high - way.y.low)
+        return replace(state, tip=to), longest * slower / move.speed_m_per_s * 1.01 + 10 * self.calibration.sample_period_s
+
+    def height(self, height: Height, path: Path, state: _State) -> tuple[_State, float]:
+        assert state.height is not None and state.held_bias is not None  # the compiler has seen to it
+        to, speed = self.value(height.z_m, Kind.Z, state), height.speed_m_per_s
+        limit = self.limits.z_velocity_m_per_s
+        if limit is not None and Cause.Z_VELOCITY in self.limits.conditions and 2 * speed > limit:
+            self.fault(
+                path, f"z at {show(speed, 'm/s', 3)} is too fast; accepted: up to {show(limit / 2, 'm/s', 3)}, half of the interlock's"
+            )
+        if to.high > self.calibration.z_range_m:
+            self.fault(path, f"the height may be {_metres(to)}; the scanner's z reaches ±{show(self.calibration.z_range_m, 'm', 3)}")
+        way = to.joined(state.height)
+        self.seen.nearest_m = max(self.seen.nearest_m, -to.low)
+        self.current(replace(state, height=way), state.held_bias, state.bias, path)
+        return replace(state, height=to), (way.high - way.low) / speed * 1.02 + 4 * self.calibration.sample_period_s
+
+    def pulse(self, pulse: Pulse, path: Path, state: _State) -> float:
+        to = self.value(pulse.to_V, Kind.BIAS, state)
+        reach = self.ranges.of_kind(Kind.BIAS)
+        if not to.within(reach):
+            self.fault(path, f"the pulse may be of {_volts(to)}; the converter reaches {_volts(reach)}")
+        way = to.joined(state.bias) if pulse.rise_s > 0 else to
+        if state.height is None and way.least_magnitude < self.bias_min_V:
+            self.fault(path, f"the bias may be {_volts(way)} with the feedback on; {self.least_bias()}")
+        seconds = pulse.for_s + 2 * pulse.rise_s + pulse.settle_s
+        if seconds > self.limits.pulse_s:
+            self.fault(
+                path, f"the pulse takes {show(seconds, 's', 3)}; the limits of a pulse count for {show(self.limits.pulse_s, 's', 3)}"
+            )
+        assert self.seen.bias is not None
+        self.seen.bias = self.seen.bias.joined(way)
+        self.current(state, state.held_bias or state.bias, way, path, pulse=True)
+        return seconds
+
+
+def _join(states: list[_State | None]) -> _State | None:
+    found: _State | None = None
+    for state in states:
+        if state is not None:
+            found = state if found is None else found.joined(state)
+    return found
+
+
+def _ends(low: float | None, high: float | None, reach: float) -> tuple[float, float]:
+    return (-reach if low is None else low, reach if high is None else high)
+
+
+def _volts(value: Interval) -> str:
+    return show(value.low, "V", 3) if value.low == value.high else f"{show(value.low, 'V', 3)} to {show(value.high, 'V', 3)}"
+
+
+def _metres(value: Interval) -> str:
+    return show(value.low, "m", 3) if value.low == value.high else f"{show(value.low, 'm', 3)} to {show(value.high, 'm', 3)}"
