@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from reflexarc.calibration import Calibration
 from reflexarc.contract.blocks import REGISTER_MAP
@@ -68,8 +68,12 @@ class Registers:
 
     async def write_raw(self, values: Mapping[str, int]) -> None:
         """Raw values; BadInput if any is out of range (none is written), RegisterRefused if the board refuses one."""
+        await self.write_each(list(values.items()))
+
+    async def write_each(self, values: Sequence[tuple[str, int]]) -> None:
+        """As `write_raw`, for registers that are written more than once."""
         operations = []
-        for name, value in values.items():
+        for name, value in values:
             address, register = self.find(name)
             if register.access is Access.RO:
                 raise BadInput(f"{name} is read-only")
@@ -77,7 +81,7 @@ class Registers:
                 operations.append((BusOperation.WRITE, address, register.encode(value)))
             except ValueError as error:
                 raise BadInput(f"{name.partition('.')[0]}.{error}") from None
-        for name, (status, _) in zip(values, await self._transport.bus(operations), strict=True):
+        for (name, _), (status, _) in zip(values, await self._transport.bus(operations), strict=True):
             self._check(name, status)
 
     @staticmethod

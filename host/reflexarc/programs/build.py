@@ -91,6 +91,8 @@ class Term:
         return other.value if isinstance(other, Term) else Number(float(other), self.kind.unit)
 
     def __add__(self, other: Term | float) -> Term:
+        if not isinstance(other, Term) and other < 0:
+            return self - -other
         return Term(Sum(self.value, self._value(other)), self.kind)
 
     def __radd__(self, other: float) -> Term:

@@ -46,6 +46,14 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where the outputs are that can be read."""
+
+    tip: Box
+    bias: Interval
+
+
+@dataclass(frozen=True)
 class Ranges:
     """What is read and computed on one instrument; ``scan`` is where events and the scan's positions lie."""
 
@@ -76,19 +84,21 @@ class Ranges:
                 return Interval(0.0, self.words(kind).high)
         return self.words(kind)
 
-    def of_reading(self, what: Reading, tip: Box) -> Interval:
+    def of_reading(self, what: Reading, now: Standing) -> Interval:
         match what:
             case Reading.X:
-                return tip.x
+                return now.tip.x
             case Reading.Y:
-                return tip.y
+                return now.tip.y
+            case Reading.BIAS:
+                return now.bias
             case Reading.LINE:
                 return Interval(0, LINES_MAX)
             case Reading.EVENTS:
                 return Interval(0, WORD_MAX)
         return self.of_kind(READING_KINDS[what])
 
-    def of_value(self, value: Value, kind: Kind, known: Mapping[str, Interval], tip: Box) -> Interval:
+    def of_value(self, value: Value, kind: Kind, known: Mapping[str, Interval], now: Standing) -> Interval:
         """``known`` has all names that ``value`` uses."""
         match value:
             case Number(number):
@@ -96,18 +106,18 @@ class Ranges:
             case Variable(name):
                 return known[name]
             case Read(what):
-                return self.of_reading(what, tip)
+                return self.of_reading(what, now)
             case Sum(a, b):
-                left, right = (self.of_value(side, kind, known, tip) for side in (a, b))
+                left, right = (self.of_value(side, kind, known, now) for side in (a, b))
                 found = Interval(left.low + right.low, left.high + right.high)
             case Difference(a, b):
-                left, right = (self.of_value(side, kind, known, tip) for side in (a, b))
+                left, right = (self.of_value(side, kind, known, now) for side in (a, b))
                 found = Interval(left.low - right.high, left.high - right.low)
             case Scaled(factor, of):
-                inner = self.of_value(of, kind if factor.unit == "" else Kind.COUNT, known, tip)
+                inner = self.of_value(of, kind if factor.unit == "" else Kind.COUNT, known, now)
                 ends = sorted(factor.value * end for end in inner)
                 found = Interval(ends[0], ends[1])
             case Clamped(of, low, high):
-                inner = self.of_value(of, kind, known, tip)
+                inner = self.of_value(of, kind, known, now)
                 found = Interval(min(max(inner.low, low.value), high.value), min(max(inner.high, low.value), high.value))
         return found.clipped(self.words(kind))

@@ -111,7 +111,7 @@ class Values:
         times = factor.value if plain else kind.to_raw(self.calibration, factor.value)
         large = abs(times) >= SCALE_MAX
         if not abs(times) < (SCALE_MAX if plain else SCALE_MAX * LARGE):  # true for NaN too
-            raise KindError(f"a factor of {factor.value:g} {factor.unit} is too large".rstrip())
+            raise KindError(f"a factor of {f'{factor.value:g} {factor.unit}'.rstrip()} is too large")
         with self.operand(of, kind if plain else Kind.COUNT, constant=False) as (operand, _):
             if large:
                 self.out.add(Operation.SCALE, destination=register, a=operand, b=Operand.VALUE, value=LARGE * SCALE_ONE)

@@ -15,7 +15,7 @@ from reflexarc.calibration.calibration import ELEMENTARY_CHARGE_C
 from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.contract.program import Operation
 from reflexarc.programs.compile import Compiled, CompileError, compile_program
-from reflexarc.programs.intervals import Box, Interval, Ranges
+from reflexarc.programs.intervals import Box, Interval, Ranges, Standing
 from reflexarc.programs.kinds import CHANNEL_KINDS, Kind, event_fields
 from reflexarc.programs.names import used, walk
 from reflexarc.programs.tree import (
@@ -58,6 +58,8 @@ LIFTED_M = 1e-9  # least height for a move with the feedback held
 VISITS_MAX = 200_000  # of statements, passes through loops counted
 LOOPS_MAX = 8  # nested
 JOINS = 3  # passes through a loop before what still grows is taken to be anything
+NARROWINGS = 3  # passes that take back what was taken to be more than it can be
+TURNS_MAX = 100  # passes through a loop; each widens one thing at least, and there are fewer
 CYCLES = {
     Operation.SCALE: 38, Operation.WRITE: 20, Operation.READ: 20, Operation.MARK: 4, Operation.EMIT: 40, Operation.RAMP: 40,
     Operation.WAIT_CYCLES: 4, Operation.WAIT_UNTIL: 4, Operation.WAIT_SAMPLES: 4, Operation.SAMPLE: 42, Operation.WAIT: 8,
@@ -75,6 +77,7 @@ class Assumptions:
     bias_V: float = 0.5
     bandwidth_Hz: float = 4e3
     frame: Box | None = None  # where the scan stays; None: anywhere in the interlock's box
+    tip: bool = True  # False: a beam; nothing is said of current, bias and feedback
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class _State:
     since_mark_s: float = 0.0  # at most
     since_wait_s: float = 0.0
     waited: bool = False  # since the innermost loop's turn began
+    marked: bool = False
 
     def joined(self, other: _State) -> _State:
         names = self.known.keys() & other.known.keys()
@@ -165,6 +169,7 @@ class _State:
             max(self.since_mark_s, other.since_mark_s),
             max(self.since_wait_s, other.since_wait_s),
             self.waited and other.waited,
+            self.marked and other.marked,
         )
 
 
@@ -219,7 +224,7 @@ class _Walker:
             self.overhead_s[path] = self.overhead_s.get(path, 0.0) + scale.seconds(cycles)
         self.window_A = min(abs(limits.current_high_A), abs(limits.current_low_A))
         self.pulse_window_A = min(abs(limits.pulse_current_high_A), abs(limits.pulse_current_low_A))
-        self.bias_min_V = limits.bias_min_V if Cause.BIAS_LOW in limits.conditions else 0.0
+        self.bias_min_V = limits.bias_min_V if self.given.tip and Cause.BIAS_LOW in limits.conditions else 0.0
 
     def run(self) -> Bounds:
         start = _State(
@@ -308,7 +313,7 @@ class _Walker:
         waits = isinstance(statement, Sample | Wait | WaitSamples | WaitUntil | Move | Return | Ramp | Height | Pulse | During)
         after = self.passed(after, own_s + seconds, waits)
         if isinstance(statement, Mark):
-            after = replace(after, since_mark_s=0.0)
+            after = replace(after, since_mark_s=0.0, marked=True)
         return after, cost
 
     def passed(self, state: _State, seconds: float, waits: bool = False) -> _State:
@@ -335,39 +340,66 @@ class _Walker:
         return {f"{statement.into}.{name}": self.ranges.of_kind(kind) for name, kind in fields.items()}
 
     def repeat(self, repeat: Repeat, path: Path, state: _State, own_s: float) -> tuple[_State | None, _Cost]:
+        """The first turn by itself, since it may begin where no other does; then what holds at the beginning of each other turn."""
         if len(self.leaving) == LOOPS_MAX:
             raise _TooInvolved(f"the program is too involved to be shown safe: more than {LOOPS_MAX} repeats within each other")
         count = math.inf if repeat.count is None else repeat.count
-        if repeat.index is not None:
-            turns = Interval(0, min(count, self.ranges.words(Kind.COUNT).high) - 1)
-            state = replace(state, known=state.known | {repeat.index: turns})
-        before = len(self.findings)
-        for turn in range(100):
-            del self.findings[before:]
-            self.leaving.append([])
-            end, cost = self.block(repeat.body, (*path, 0), replace(state, waited=False))
-            left = self.leaving.pop()
-            again = self.passed(end, own_s) if end is not None else None
-            if again is None or (grown := self.grown(state, again, count * (cost.time_s + own_s), turn >= JOINS)) == state:
-                break
-            state = grown
-        cost = (cost + _Cost(own_s)).times(count) + _Cost(own_s) if end is not None else cost + _Cost(own_s)
-        if count == math.inf and end is not None and not end.waited:
-            self.fault(path, "this may repeat without end and without a wait; let it wait on each way through, or give it a count")
-        ways = [*left, *([again] if count != math.inf else [])]
-        return _join([replace(way, waited=state.waited or way.waited) if way is not None else None for way in ways]), cost
+        outside = state
+        ways: list[_State] = []
+        state = self.passed(replace(state, waited=False, marked=False), own_s)
+        end, cost, left = self.turn(repeat, path, self.in_turn(repeat, state, Interval(0, 0)))
+        ways += left
+        total = cost + _Cost(own_s)
+        if end is not None and count > 1:
+            begin = self.in_turn(repeat, self.passed(end, own_s), Interval(1, min(count, self.ranges.words(Kind.COUNT).high) - 1))
+            end, cost, left = self.settled(repeat, path, begin, (count - 1), own_s)
+            ways += left
+            total += (cost + _Cost(own_s)).times(count - 1 if end is not None else 1)
+            if count == math.inf and end is not None and not end.waited:
+                self.fault(path, "this may repeat without end and without a wait; let it wait on each way through, or give it a count")
+        if end is not None and count != math.inf:
+            ways.append(self.passed(end, own_s))
+        after = [replace(way, waited=outside.waited or way.waited, marked=outside.marked or way.marked) for way in ways]
+        return _join(list(after)), total
 
-    def grown(self, state: _State, again: _State, loop_s: float, widen: bool) -> _State:
+    def in_turn(self, repeat: Repeat, state: _State, turns: Interval) -> _State:
+        return state if repeat.index is None else self.knows(state, repeat.index, turns)
+
+    def turn(self, repeat: Repeat, path: Path, state: _State) -> tuple[_State | None, _Cost, list[_State]]:
+        """What holds behind a turn and its cost, and what holds where it is left."""
+        self.leaving.append([])
+        end, cost = self.block(repeat.body, (*path, 0), replace(state, waited=False, marked=False))
+        return end, cost, self.leaving.pop()
+
+    def settled(self, repeat: Repeat, path: Path, first: _State, count: float, own_s: float) -> tuple[_State | None, _Cost, list[_State]]:
+        """As `turn`, for any of ``count`` turns: passes until nothing new holds at their beginning, then a few that take back what was
+        widened too far (each from what a turn makes of the state before, so it still holds)."""
+        state, before, narrowings = first, len(self.findings), 0
+        for turn in range(TURNS_MAX):
+            del self.findings[before:]
+            end, cost, left = self.turn(repeat, path, state)
+            if end is None or narrowings == NARROWINGS:
+                break
+            again = self.in_turn(repeat, self.passed(end, own_s), first.known[repeat.index]) if repeat.index else self.passed(end, own_s)
+            before_last = (cost + _Cost(own_s)).times(count - 1)
+            grown = self.grown(first, state, again, before_last.time_s, turn >= JOINS)
+            if narrowings == 0 and grown != state:
+                state = grown
+            elif turn > JOINS:
+                state = replace(first.joined(again), waited=first.waited, marked=first.marked, since_mark_s=state.since_mark_s)
+                narrowings += 1
+            else:
+                break
+        return end, cost, left
+
+    def grown(self, first: _State, state: _State, again: _State, loop_s: float, widen: bool) -> _State:
         """What holds at the beginning of each turn so far."""
-        joined = replace(state.joined(again), waited=state.waited)
-        # Times only grow: by the loop's own, unless something within sets them back.
-        for name in ("since_mark_s", "since_wait_s"):
-            first, then = getattr(state, name), getattr(joined, name)
-            joined = replace(joined, **{name: first if then <= first else max(then, first + loop_s) if not math.isinf(first) else first})
-        if joined.since_mark_s > state.since_mark_s and widen:
-            joined = replace(joined, since_mark_s=math.inf)
-        if joined.since_wait_s > state.since_wait_s and widen:
-            joined = replace(joined, since_wait_s=math.inf)
+        joined = replace(state.joined(again), waited=state.waited, marked=state.marked)
+        # A time that nothing within sets back grows by all turns.
+        if not again.waited:
+            joined = replace(joined, since_wait_s=max(state.since_wait_s, first.since_wait_s + loop_s))
+        if not again.marked:
+            joined = replace(joined, since_mark_s=max(state.since_mark_s, first.since_mark_s + loop_s))
         if not widen:
             return joined
         known = {
@@ -405,7 +437,7 @@ class _Walker:
     # What a statement does to the instrument
 
     def value(self, value: Value, kind: Kind, state: _State) -> Interval:
-        return self.ranges.of_value(value, kind, state.known, state.tip)
+        return self.ranges.of_value(value, kind, state.known, Standing(state.tip, state.bias))
 
     def effect(self, statement: Statement, path: Path, state: _State) -> tuple[_State, float]:
         """What holds then, and the time that it takes at most beside its rows'."""
@@ -431,8 +463,7 @@ class _Walker:
             case Move():
                 return self.move(statement, path, state)
             case Return():
-                seconds = 2 * self.calibration.x_range_m / self.slowest_m_per_s()
-                return replace(state, tip=self.ranges.scan), seconds
+                return replace(state, tip=self.ranges.scan), self.travel_s(state.tip, self.ranges.scan, self.slowest_m_per_s())
             case Height():
                 return self.height(statement, path, state)
             case Pulse():
@@ -476,6 +507,8 @@ class _Walker:
 
     def current(self, state: _State, at: Interval, now: Interval, path: Path, pulse: bool = False) -> None:
         """Whether the current stays below its limit where the feedback's last bias was ``at`` and ``now`` another is applied."""
+        if not self.given.tip:
+            return
         nearer = max(0.0, -state.height.low) if state.height is not None else 0.0
         rise = math.exp(min(2 * WORST_DECAY_PER_M * nearer, 700.0))
         most = state.setpoint.high * rise * (now.magnitude / at.least_magnitude if at.least_magnitude > 0 else math.inf)
@@ -508,20 +541,24 @@ class _Walker:
         for index, area in enumerate(self.limits.keep_outs):
             if way.x.low <= area.x_high_m and area.x_low_m <= way.x.high and way.y.low <= area.y_high_m and area.y_low_m <= way.y.high:
                 self.fault(path, f"the way there may lead through keep-out {index}")
-        if state.height is not None and state.height.low < LIFTED_M:
+        if self.given.tip and state.height is not None and state.height.low < LIFTED_M:
             text = f"the tip moves with the feedback held less than {show(LIFTED_M, 'm')} above the surface: only the current's limit protects it"
             self.fault(path, text, risk=True)
-        if state.height is None and move.speed_m_per_s > FOLLOWED_M * self.given.bandwidth_Hz:
+        if self.given.tip and state.height is None and move.speed_m_per_s > FOLLOWED_M * self.given.bandwidth_Hz:
             most = show(FOLLOWED_M * self.given.bandwidth_Hz, "m/s", 3)
             self.fault(path, f"{show(move.speed_m_per_s, 'm/s', 3)} is faster than the feedback follows; accepted: up to {most}")
         assert self.seen.tip is not None
         self.seen.tip = Box(to.x.joined(self.seen.tip.x), to.y.joined(self.seen.tip.y))
-        # The two axes have one step in codes: the one of fewer metres a code is slower than asked.
-        slower = max(self.calibration.x_m_per_code, self.calibration.y_m_per_code) / min(
-            self.calibration.x_m_per_code, self.calibration.y_m_per_code
-        )
-        longest = max(way.x.high - way.x.low, way.y.high - way.y.low)
-        return replace(state, tip=to), longest * slower / move.speed_m_per_s * 1.01 + 10 * self.calibration.sample_period_s
+        return replace(state, tip=to), self.travel_s(state.tip, to, move.speed_m_per_s)
+
+    def travel_s(self, start: Box, end: Box, speed_m_per_s: float) -> float:
+        """The two axes have one step in codes: the one of more metres a code goes at the speed, the other one slower."""
+        scale = (self.calibration.x_m_per_code, self.calibration.y_m_per_code)
+        ways = [side.joined(other) for side, other in ((start.x, end.x), (start.y, end.y))]
+        codes = max((way.high - way.low) / one for way, one in zip(ways, scale, strict=True))
+        # A step is a whole number of 2**-12 codes; a slow one is rounded by much.
+        step = speed_m_per_s * self.calibration.sample_period_s / max(scale)
+        return (codes / max(step - 2**-13, 2**-13) + 10) * self.calibration.sample_period_s
 
     def height(self, height: Height, path: Path, state: _State) -> tuple[_State, float]:
         assert state.height is not None and state.held_bias is not None  # the compiler has seen to it
