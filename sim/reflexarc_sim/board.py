@@ -366,6 +366,7 @@ class Board:
                 "busy_s": self._busy_s, "trip_cycles": self._twin.trip_times.as_dict(), "live": self._twin.live,
                 "blanked": self._twin.blanked, "motor_steps": self._twin.motor_steps, "approach_steps": self._twin.approach_steps,
                 "camera_frames": self._twin.camera_frames, "update_cycles": self._twin.update_cycles,
+                "bias_cycle": self._twin.bias_cycle,
                 "gate_lines": self._twin.gate_lines, "gate_line_rises": self._twin.gate_line_rises,
                 "response": {
                     "decay_per_m": plant.parameters.decay_per_m, "z_resonance_Hz": plant.parameters.z_resonance_Hz,

@@ -113,6 +113,7 @@ def _load(path: Path) -> Any:
         "board_gate_lines": (u32, [pointer]),
         "board_gate_line_rises": (u32, [pointer, u32]),
         "board_update_cycles": (u64, [pointer]),
+        "board_bias_cycle": (u64, [pointer]),
         "board_approach_steps": (ctypes.c_int32, [pointer]),
         "board_set_underflow": (None, [pointer, u32]),
         "board_event": (None, [pointer, u32]),
@@ -235,6 +236,11 @@ class Twin:
     def update_cycles(self) -> int:
         """Longest way so far from a sample valid to a new z code at the gate, outputs live."""
         return int(self._library.board_update_cycles(self._board))
+
+    @property
+    def bias_cycle(self) -> int:
+        """Of the last change of the bias code at the gate."""
+        return int(self._library.board_bias_cycle(self._board))
 
     @property
     def camera_frames(self) -> int:

@@ -12,13 +12,17 @@ from random import Random
 from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.contract.blocks.scan import ScanCommand
+from reflexarc.contract.blocks.sequencer import PROTECTED, SequencerCommand
 from reflexarc.contract.link import BusOperation, BusStatus
-from reflexarc.contract.registers import Access
+from reflexarc.contract.program import Operand, Operation, Row
+from reflexarc.contract.registers import WORD_BYTES, Access
 
 from ..plants.stm import Parameter
 from .rig import EVENT_CLASS, KEEP_OUT, Rig
 
 LINE_CYCLES = 6  # from a line that the rig sets to safe outputs: synchroniser, verdict, gate
+PROGRAM_CYCLES = 40  # from a program's row that can't be done to safe outputs
+WAITING = (Operation.WAIT_CYCLES, Operation.WAIT_SAMPLES, Operation.SAMPLE, Operation.DEADLINE)
 ACCESS_CYCLES = 12  # from the end of a bus access that asks for what may not be to safe outputs
 MOVE_S = 2e-3
 
@@ -233,6 +237,76 @@ def event(rig: Rig, rng: Random) -> list[Expected]:
     return _expected(rig, LINE_CYCLES, Cause.EVENT) if was_live else []
 
 
+def _start(rig: Rig, rows: list[Row]) -> int:
+    """Load a program and start it, whatever ran before; the cycle after which it runs."""
+    rig.write({"sequencer.command": SequencerCommand.STOP, "sequencer.bank": 0})
+    rig.run(20e-6)
+    writes = [("sequencer.load_row", 0)]
+    for row in rows:
+        value, control = row.words()
+        writes += [("sequencer.load_value", value), ("sequencer.load_control", control)]
+    rig.access([(BusOperation.WRITE, rig.address(name), value) for name, value in writes])
+    rig.write({"sequencer.command": SequencerCommand.START})
+    return rig.twin.cycle
+
+
+def late_program(rig: Rig, rng: Random) -> list[Expected]:
+    """A program that comes to a time which has passed."""
+    if not rig.twin.live:
+        return []
+    past, wait = sorted(rng.sample(range(4, 300), 2))
+    rows = [
+        Row(Operation.WAIT_CYCLES, b=Operand.VALUE, value=wait),
+        Row(Operation.WAIT_UNTIL, b=Operand.VALUE, value=past),
+        Row(Operation.HALT),
+    ]
+    cycle = _start(rig, rows)
+    return [Expected(frozenset({Cause.HOST.name}), cycle + wait, PROGRAM_CYCLES)]
+
+
+def forbidden_program(rig: Rig, rng: Random) -> list[Expected]:
+    """A program that writes to what watches over it; nothing there may change."""
+    if not rig.twin.live:
+        return []
+    targets = [(block, r) for block in REGISTER_MAP for r in block.registers if block.name in PROTECTED and r.access is Access.RW]
+    block, register = rng.choice(targets)
+    name = f"{block.name}.{register.name}"
+    before = rig.read(name)
+    rows = [
+        Row(Operation.WRITE, b=Operand.VALUE, place=block.address(register.name) // WORD_BYTES, value=rng.getrandbits(31)),
+        Row(Operation.HALT),
+    ]
+    cycle = _start(rig, rows)
+    rig.run(20e-6)
+    if block.name != "sequencer" and rig.read(name) != before:
+        raise LockBroken(f"a program changed {name}")
+    return [Expected(frozenset({Cause.HOST.name}), cycle, PROGRAM_CYCLES)]
+
+
+def wild_program(rig: Rig, rng: Random) -> list[Expected]:
+    """Rows that no compiler would make, as fast as they go: jumps anywhere, ramps, moves, requests, writes to all that can be written."""
+    if not rig.twin.live:
+        return []
+    places = [block.address(r.name) // WORD_BYTES for block in REGISTER_MAP for r in block.registers if r.access in (Access.RW, Access.WO)]
+    operations = [one for one in Operation if one is not Operation.HALT]
+    rows = []
+    for _ in range(rng.randrange(4, 60)):
+        operation = rng.choice(operations)
+        accesses = operation in (Operation.WRITE, Operation.READ, Operation.RAMP)
+        place = rng.choice(places) if accesses and rng.random() < 0.95 else rng.randrange(64)
+        value = rng.getrandbits(rng.choice((4, 12, 20, 31))) * rng.choice((1, -1))
+        if operation is Operation.RAMP:
+            value = rng.randrange(1, 8) << 20 | rng.getrandbits(20)
+        if operation is Operation.WAIT_UNTIL or (operation in WAITING and value > 4000):
+            operation = Operation.WAIT_CYCLES
+            value = abs(value) % 4000
+        operands = (Operand.VALUE, Operand.VALUE, rng.randrange(32))
+        rows.append(Row(operation, rng.randrange(16), rng.choice(operands), rng.choice(operands), place, value))
+    _start(rig, [*rows, Row(Operation.JUMP, place=rng.randrange(len(rows)))])
+    # It may be refused, or lead the scan anywhere, as anyone may.
+    return [Expected(frozenset({Cause.HOST.name, Cause.POSITION_OVERFLOW.name}), must=False)]
+
+
 def nothing(rig: Rig, rng: Random) -> list[Expected]:
     """Normal scanning, and whoever trips has no reason."""
     rig.run(rng.uniform(0, 2e-3))
@@ -243,7 +317,8 @@ FAULTS: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
         crash, ringing, adc_dead, adc_frozen, adc_bits, dac_stuck, gain_switched, ready_lost, estop, host_killed, bus_flooded,
-        register_flipped, wrong_limits, soft_current, soft_z, bias_zero, into_keep_out, out_of_box, underflow, event, nothing,
+        register_flipped, wrong_limits, soft_current, soft_z, bias_zero, into_keep_out, out_of_box, underflow, event, late_program,
+        forbidden_program, wild_program, nothing,
     )
 }  # fmt: skip
 

@@ -61,6 +61,10 @@ class Rig:
             frame_dose_e=1e12,
             x_high_m=400e-9,
             x_low_m=-400e-9,
+            # A program may pulse, and the judge has one window: a pulse's is no wider here.
+            pulse_current_high_A=Limits().current_high_A,
+            pulse_current_low_A=Limits().current_low_A,
+            pulse_current_slew_A=Limits().current_slew_A,
         )
         self.raw = self.limits.to_raw(self.calibration, self.read("interlock.present"))
         self.setpoint_log2 = 0.0
@@ -76,6 +80,9 @@ class Rig:
     def _find(name: str) -> tuple[int, Register]:
         block, _, register = name.partition(".")
         return REGISTER_MAP[block].address(register), REGISTER_MAP[block][register]
+
+    def address(self, name: str) -> int:
+        return self._find(name)[0]
 
     def access(self, operations: Sequence[tuple[BusOperation, int, int]]) -> list[tuple[BusStatus, int]]:
         return self.twin.bus(operations)

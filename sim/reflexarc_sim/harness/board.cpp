@@ -30,6 +30,7 @@ constexpr int kHeartbeatAccess = 6;  // cycles from a request at the bus to its 
 
 constexpr int kChannels = 4;  // x, y, z, bias, in the order of the core's packed output
 constexpr int kZ = 2;
+constexpr int kBias = 3;
 constexpr int kCodeBits = 20;
 
 constexpr int kCodeWords = (kChannels * kCodeBits + 31) / 32;
@@ -37,6 +38,9 @@ constexpr int kCodeWords = (kChannels * kCodeBits + 31) / 32;
 constexpr int kZWord = kZ * kCodeBits / 32;
 constexpr int kZShiftUp = 32 - kCodeBits - kZ * kCodeBits % 32;
 static_assert(kZShiftUp >= 0);
+constexpr int kBiasWord = (kBias * kCodeBits + kCodeBits - 1) / 32;
+constexpr int kBiasShift = kBiasWord * 32 - kBias * kCodeBits;
+static_assert(kBias == kChannels - 1 && kBiasShift > 0);
 
 // Code of one channel in the packed word of four.
 int32_t code_of(const uint32_t* words, int channel) {
@@ -117,6 +121,8 @@ struct Board {
     uint64_t last_convert = 0, last_sample = 0;
     bool was_live = false;
     uint64_t update_cycles = 0;  // longest way from a sample to a new z while live
+    uint32_t bias_was = 0;
+    uint64_t bias_cycle = 0;  // of the last change of the bias at the gate
     uint64_t dac_due = ~uint64_t{0};
     TripTimes trip{};
     bool gate_due = false, load_due = false, output_due = false;
@@ -130,6 +136,8 @@ struct Board {
         ++cycle;
     }
 
+    // The bias is the last of the codes and lies across two words.
+    uint32_t bias_bits() const { return core->PORT(dac)[kBiasWord] << kBiasShift | core->PORT(dac)[kBiasWord - 1] >> (32 - kBiasShift); }
     int32_t z_code() const { return static_cast<int32_t>(core->PORT(dac)[kZWord] << kZShiftUp) >> (32 - kCodeBits); }
 
     // Follows a trip from `live` to the converter; `z_before` is the code of the cycle before.
@@ -248,6 +256,10 @@ struct Board {
             const uint64_t since = cycle - last_sample;
             if (since > update_cycles) update_cycles = since;
         }
+        if (const uint32_t bias = bias_bits(); bias != bias_was) {
+            bias_was = bias;
+            bias_cycle = cycle;
+        }
         watch_trip(z_before);
     }
 };
@@ -357,6 +369,7 @@ uint32_t board_blanked(const Board* board) { return board->core->PORT(blank); }
 int32_t board_motor_steps(const Board* board) { return board->motor_steps; }
 int32_t board_approach_steps(const Board* board) { return board->approach_steps; }
 uint64_t board_update_cycles(const Board* board) { return board->update_cycles; }
+uint64_t board_bias_cycle(const Board* board) { return board->bias_cycle; }
 uint64_t board_camera_frames(const Board* board) { return board->instruments.frames; }
 // Lines to other instruments, a bit each in the order of the gate's LINES; and how often one of them has risen.
 uint32_t board_gate_lines(const Board* board) { return board->core->PORT(lines); }
