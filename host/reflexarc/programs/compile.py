@@ -106,9 +106,7 @@ def compile_program(tree: ProgramTree, calibration: Calibration) -> Compiled:
     """CompileError with the first statement that can't be compiled: kinds that do not fit, values out of range, too many rows or names."""
     compiler = _Compiler(tree, calibration, homes(tree))
     compiler.block(tree.body, ())
-    compiler.out.add(Operation.HALT)
-    for seldom in compiler.later:
-        seldom()
+    compiler.end()
     rows = compiler.out.finished()
     return Compiled(
         tree, calibration, tuple(rows), tuple(compiler.out.origins), tuple(compiler.reasons), dict(compiler.kinds), compiler.tags
@@ -127,6 +125,16 @@ class _Compiler:
         self.loops: list[_Loop] = []
         self.contexts: list[_Context] = []
         self.later: list[Callable[[], None]] = []  # what is seldom done stands behind all else
+
+    def end(self) -> None:
+        """The program's end, and what stands behind it."""
+        try:
+            self.out.at = ()
+            self.out.add(Operation.HALT)
+            for seldom in self.later:
+                seldom()
+        except TooLarge as error:
+            raise CompileError(self.out.at, str(error)) from None
 
     # Blocks and names
 
@@ -272,8 +280,11 @@ class _Compiler:
     def ramp_to(self, target: Parameter, goal: int, kind: Kind, rate: float) -> None:
         each = kind.to_raw(self.calibration, rate) * self.calibration.sample_period_s  # raw units in a sample
         least = -(-RAMP_ACCESS_CYCLES // self.calibration.cycles_per_sample)
-        period = min(max(least, math.ceil(RAMP_STEP_FINE / each)), RAMP_PERIOD_MAX) if each * RAMP_PERIOD_MAX >= 0.5 else 0
-        step = round(each * period) if each < RAMP_STEP_MAX else RAMP_STEP_MAX + 1
+        if each * least >= RAMP_STEP_FINE:
+            period, step = least, round(min(each * least, RAMP_STEP_MAX + 1))
+        else:  # a step that is fine enough, and the period that makes its rate true
+            step = min(RAMP_STEP_FINE, math.floor(each * RAMP_PERIOD_MAX))
+            period = round(step / each) if step >= 1 else 0
         if not 1 <= step <= RAMP_STEP_MAX:
             slowest, fastest = (
                 kind.to_physical(self.calibration, one / self.calibration.sample_period_s)
