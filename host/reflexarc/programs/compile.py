@@ -57,7 +57,7 @@ LONG_WAIT = 1 << 30  # cycles of a turn of a long wait; a turn takes 8 more, for
 TURN_CYCLES = 8
 RAMP_STEP_BITS, RAMP_STEP_MAX, RAMP_PERIOD_MAX = 20, (1 << 20) - 1, (1 << 12) - 1
 RAMP_ACCESS_CYCLES = 24  # a step of a ramp must be written before the next
-RAMP_STEP_FINE = 64  # raw units that a step has where the rate allows it: rounded, the rate is then true to 1 %
+RAMP_STEP_FINE = 64  # raw units that a step has where the rate allows it
 RISE_STEP_SAMPLES = 2  # the converters take a code each second sample
 RISE_STEP_CYCLES = 10  # of a step's rows beside its wait
 MOVE_STEP_MAX = (1 << 31) - 1
@@ -280,9 +280,11 @@ class _Compiler:
     def ramp_to(self, target: Parameter, goal: int, kind: Kind, rate: float) -> None:
         each = kind.to_raw(self.calibration, rate) * self.calibration.sample_period_s  # raw units in a sample
         least = -(-RAMP_ACCESS_CYCLES // self.calibration.cycles_per_sample)
-        if each * least >= RAMP_STEP_FINE:
-            period, step = least, round(min(each * least, RAMP_STEP_MAX + 1))
-        else:  # a step that is fine enough, and the period that makes its rate true
+        # Of step and period the larger is rounded: the rate is then true to 1 %.
+        if each >= 1:
+            period = max(least, math.ceil(RAMP_STEP_FINE / each))
+            step = round(min(each * period, RAMP_STEP_MAX + 1))
+        else:
             step = min(RAMP_STEP_FINE, math.floor(each * RAMP_PERIOD_MAX))
             period = round(step / each) if step >= 1 else 0
         if not 1 <= step <= RAMP_STEP_MAX:
