@@ -49,7 +49,7 @@ def compiled():
 @pytest.fixture
 def bench(compiled):
     compiled.restart()
-    compiled.left = {"any": 0, "code": 0}  # in the bank, from one program to the next
+    compiled.left = {"any": 0, "code": 0, "sample": (-1, 0, 0)}  # in the bank, and the last sample, from one program to the next
     return compiled
 
 
@@ -178,6 +178,8 @@ def check_program(bench: Lockstep, seed: str) -> tuple[StopReason, int]:
     start = ACCESS_CYCLES * (len(loads) - 1) + STARTS
     cycles = start + CYCLES
     around, ports = random_surroundings(rng, cycles)
+    sampled = around.samples[-1]
+    around.samples.insert(0, bench.left["sample"])
     strobes, offsets, words = (np.zeros(cycles, np.int64) for _ in range(3))
     if rng.random() < 0.2:
         around.stopped = start + rng.randrange(CYCLES)
@@ -227,6 +229,7 @@ def check_program(bench: Lockstep, seed: str) -> tuple[StopReason, int]:
     rest[0] = 1
     seen = bench.run({"load_strobe": rest, "load_offset": offsets, "load_data": SequencerCommand.STOP, "live": 1, "emitted": 1}, 64)
     bench.left = {name: int(seen[name][-1]) for name in ("any", "code")}  # a write may have been under way
+    bench.left["sample"] = (-1, *sampled[1:])
     return reason, model.executed
 
 
