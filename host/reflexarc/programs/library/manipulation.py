@@ -57,7 +57,7 @@ def pull_adatom(
     *,
     hop_m: float = 0.3e-9,
     bias_V: float = 0.1,
-    setpoint_A: float = 3e-9,
+    setpoint_A: float = 3.5e-9,
     imaging: tuple[float, float] = (0.5, 100e-12),
     speed_m_per_s: float = 20e-9,
     travel_m_per_s: float = 1e-6,
