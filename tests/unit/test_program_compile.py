@@ -146,7 +146,7 @@ def test_a_long_wait() -> None:
     """Longer than a word has cycles: turns of 2**30."""
     found = rows("wait 100 s")
     turns, wait, rest = found[0].value, found[1].value, found[3].value
-    assert turns * (wait + 8) + rest == 100 * CYCLES
+    assert turns * (wait + 6) + rest == 100 * CYCLES
 
 
 def test_slow_and_fast_ramps() -> None:

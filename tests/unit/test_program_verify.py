@@ -122,6 +122,23 @@ def test_leaving_a_hold_within_a_loop() -> None:
     assert "the feedback may go on with a bias of 0 V" in verdict(text).faults[0].text
 
 
+SETTLING = {
+    "set bias 3 V\nset bias 9 V": "the current may reach 1.8 nA",
+    "set setpoint 10 pA\nhold feedback:\n    set bias 9 V\n    set bias 0.5 V": "the current may reach 1.8 nA",
+    "hold feedback:\n    height -60 pm at 1 um/s\nset bias 5 V": "the current may reach 4.2",
+}
+
+
+@pytest.mark.parametrize("text", SETTLING)
+def test_what_the_feedback_has_not_settled(text: str) -> None:
+    """A change of the current stays until the feedback has had its time; then the same is harmless."""
+    assert SETTLING[text] in verdict(text).faults[0].text
+    lines = text.split("\n")
+    settled = "\n".join(line if line.endswith(":") else f"{line}\n{line[: len(line) - len(line.lstrip())]}wait 1 ms" for line in lines)
+    if "hold" not in text or text.startswith("set"):
+        assert not verdict(settled).faults
+
+
 def test_bounds() -> None:
     found = verdict("repeat 20 times:\n    pulse 2 V for 10 us\n    expose for 1 ms\n    wait 1 ms", limits={"beam_A": 1e-12}).bounds
     assert found is not None

@@ -29,6 +29,7 @@ from reflexarc.cli.control import bode, tune
 from reflexarc.cli.faults import faults
 from reflexarc.cli.limits import limits
 from reflexarc.cli.own_twin import board_arguments, twin_options
+from reflexarc.cli.program import program
 from reflexarc.cli.safety import blackbox, commission
 from reflexarc.contract.blocks.sync import SyncMode
 from reflexarc.errors import BadInput, ReflexArcError
@@ -60,7 +61,7 @@ def main() -> None:
     """
 
 
-for command in (status, arm, trip, ack, limits, commission, blackbox, faults, tune, bode):
+for command in (status, arm, trip, ack, limits, commission, blackbox, faults, tune, bode, program):
     main.add_command(command)
 
 

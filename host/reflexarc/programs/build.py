@@ -19,6 +19,7 @@ from reflexarc.contract.program import Condition, SampleChannel, Statistic
 from reflexarc.errors import BadInput
 from reflexarc.programs.kinds import CHANNEL_KINDS, READING_KINDS, Kind, event_fields, parameter
 from reflexarc.programs.names import used
+from reflexarc.programs.tokens import NAME, RESERVED
 from reflexarc.programs.tree import (
     Block,
     Clamped,
@@ -200,7 +201,11 @@ class Program:
         self._open[-1].append(statement)
 
     def _new_name(self, wanted: str | None, stem: str) -> str:
-        """``wanted``, or a name that is free."""
+        """``wanted``, or a name that is free. BadInput for what can't be one."""
+        if wanted is not None and not NAME.fullmatch(wanted):
+            raise BadInput(f"{wanted!r} is no name; accepted: up to 40 letters, digits and _, a letter first")
+        if wanted in RESERVED:
+            raise BadInput(f"{wanted!r} means something else in a program; choose another name")
         name = wanted or next(name for number in range(1, len(self._names) + 2) if (name := f"{stem}{number}") not in self._names)
         self._names.add(name)
         return name

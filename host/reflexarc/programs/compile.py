@@ -53,13 +53,13 @@ from reflexarc.programs.tree import (
 from reflexarc.programs.values import WORD_MAX, Values, raw_constant
 
 COUNTED_LEAST = 5  # cycles of a counted time: a wait takes 4 at least, the row that ends it 1
-LONG_WAIT = 1 << 30  # cycles of a turn of a long wait; a turn takes 8 more, for which it waits less
-TURN_CYCLES = 8
+LONG_WAIT = 1 << 30  # cycles of a turn of a long wait; the jump takes 6 of them
+TURN_CYCLES = 6
 RAMP_STEP_BITS, RAMP_STEP_MAX, RAMP_PERIOD_MAX = 20, (1 << 20) - 1, (1 << 12) - 1
 RAMP_ACCESS_CYCLES = 24  # a step of a ramp must be written before the next
 RAMP_STEP_FINE = 64  # raw units that a step has where the rate allows it
 RISE_STEP_SAMPLES = 2  # the converters take a code each second sample
-RISE_STEP_CYCLES = 10  # of a step's rows beside its wait
+RISE_STEP_CYCLES = 9  # of a step's rows beside its wait
 MOVE_STEP_MAX = (1 << 31) - 1
 EVENT_OPERANDS = {"x": Operand.EVENT_X, "y": Operand.EVENT_Y, "score": Operand.EVENT_SCORE, "class": Operand.EVENT_CLASS}
 LINES = {Line.BEAM: Request.BEAM, Line.BLANK: Request.BLANK, Line.TRIGGER: Request.TRIGGER}
@@ -383,10 +383,11 @@ class _Compiler:
     # Tip and scan
 
     def at_rest(self) -> None:
+        """However long it takes: a deadline is 21 s at most, and it always arrives."""
+        again = Label()
+        self.out.place(again)
         self.out.add(Operation.DEADLINE, b=Operand.VALUE, value=WORD_MAX)
-        gave_up = Label()
-        self.give_up_at(gave_up)
-        self.out.add(Operation.WAIT, destination=Condition.AT_REST, place=gave_up)
+        self.out.add(Operation.WAIT, destination=Condition.AT_REST, place=again)
 
     def move(self, x: Value, y: Value, speed_m_per_s: float) -> None:
         calibration = self.calibration

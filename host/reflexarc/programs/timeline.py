@@ -440,7 +440,7 @@ class _Drawer:
         number = self.step(path, state, seconds, to=after, exact=all(exact for _, exact in ways))
         if isinstance(statement, Return) and self.away is not None:
             self.comes_back()
-        self.span(Lane.TIP, Shape.MOMENT, number, text, number)
+        self.span(Lane.TIP, Shape.SPAN, number, text, number)
         return after
 
     def simple(self, statement: Statement, path: Path, state: _State) -> None:

@@ -87,12 +87,15 @@ class Values:
         """Rows that bring ``value`` to ``register``, which it must not use itself."""
         add = self.out.add
         match value:
-            case Sum(a, b):
-                with self.pair(a, b, kind) as (left, right, constant):
-                    add(Operation.ADD, destination=register, a=left, b=right, value=constant)
-            case Difference(a, b):
-                with self.pair(a, b, kind) as (left, right, constant):
-                    add(Operation.SUBTRACT, destination=register, a=left, b=right, value=constant)
+            case Sum(a, b) | Difference(a, b):
+                operation = Operation.ADD if isinstance(value, Sum) else Operation.SUBTRACT
+                if isinstance(a, Sum | Difference | Scaled | Clamped):  # a sum of many takes one register
+                    self.into(register, a, kind)
+                    with self.operand(b, kind) as (right, constant):
+                        add(operation, destination=register, a=register, b=right, value=constant)
+                else:
+                    with self.pair(a, b, kind) as (left, right, constant):
+                        add(operation, destination=register, a=left, b=right, value=constant)
             case Scaled(factor, of):
                 self._scale(register, factor, of, kind)
             case Clamped(of, low, high):

@@ -54,6 +54,7 @@ from reflexarc.safety.units import show
 WORST_DECAY_PER_M = 1.2e10  # of a wave function at a work function of 5.5 eV
 MARGIN = 0.8  # of a limit that a current may reach: noise, drift, what the feedback has not yet settled
 FOLLOWED_M = 0.5e-9  # way of the tip in 1 / bandwidth that feedback follows: 2 um/s at 4 kHz
+SETTLING = 2.0  # times 1 / bandwidth: then a change of the current has gone to exp(-4 pi) of itself
 LIFTED_M = 1e-9  # least height for a move with the feedback held
 VISITS_MAX = 200_000  # of statements, passes through loops counted
 LOOPS_MAX = 8  # nested
@@ -152,6 +153,8 @@ class _State:
     tip: Box
     height: Interval | None = None  # above where the feedback was held; None: it is on
     held_bias: Interval | None = None
+    level_A: float = 0.0  # that the current has at most with the feedback on, or had when it was held
+    settles_s: float = 0.0  # until the feedback has brought it to the setpoint
     since_mark_s: float = 0.0  # at most
     since_wait_s: float = 0.0
     waited: bool = False  # since the innermost loop's turn began
@@ -166,6 +169,8 @@ class _State:
             Box(self.tip.x.joined(other.tip.x), self.tip.y.joined(other.tip.y)),
             self.height.joined(other.height) if self.height and other.height else self.height or other.height,
             self.held_bias.joined(other.held_bias) if self.held_bias and other.held_bias else self.held_bias or other.held_bias,
+            max(self.level_A, other.level_A),
+            max(self.settles_s, other.settles_s),
             max(self.since_mark_s, other.since_mark_s),
             max(self.since_wait_s, other.since_wait_s),
             self.waited and other.waited,
@@ -224,13 +229,19 @@ class _Walker:
             self.overhead_s[path] = self.overhead_s.get(path, 0.0) + scale.seconds(cycles)
         self.window_A = min(abs(limits.current_high_A), abs(limits.current_low_A))
         self.pulse_window_A = min(abs(limits.pulse_current_high_A), abs(limits.pulse_current_low_A))
+        self.settling_s = SETTLING / self.given.bandwidth_Hz
         self.bias_min_V = limits.bias_min_V if self.given.tip and Cause.BIAS_LOW in limits.conditions else 0.0
 
     def run(self) -> Bounds:
         start = _State(
-            {}, Interval(self.given.bias_V, self.given.bias_V), Interval(self.given.setpoint_A, self.given.setpoint_A), self.ranges.scan
+            {},
+            Interval(self.given.bias_V, self.given.bias_V),
+            Interval(self.given.setpoint_A, self.given.setpoint_A),
+            self.ranges.scan,
+            level_A=self.given.setpoint_A,
         )
         self.seen.bias, self.seen.tip = start.bias, start.tip
+        self.seen.current_A = self.given.setpoint_A if self.given.tip else 0.0
         _, cost = self.block(self.compiled.tree.body, (), start)
         self.totals(cost)
         seen = self.seen
@@ -311,10 +322,25 @@ class _Walker:
         if isinstance(statement, During) and statement.line is Line.BEAM:
             cost += _Cost(exposed_s=statement.for_s + self.limits.blanker_delay_s)
         waits = isinstance(statement, Sample | Wait | WaitSamples | WaitUntil | Move | Return | Ramp | Height | Pulse | During)
-        after = self.passed(after, own_s + seconds, waits)
+        after = self.settled_by(self.passed(after, own_s + seconds, waits), self.least_s(statement))
         if isinstance(statement, Mark):
             after = replace(after, since_mark_s=0.0, marked=True)
         return after, cost
+
+    def least_s(self, statement: Statement) -> float:
+        """That a statement takes for sure."""
+        match statement:
+            case Wait(seconds):
+                return seconds
+            case WaitSamples(count) | Sample(count=count):
+                return (count - 1) * self.calibration.sample_period_s
+        return 0.0
+
+    def settled_by(self, state: _State, seconds: float) -> _State:
+        if state.height is not None:
+            return state
+        left = max(0.0, state.settles_s - seconds)
+        return replace(state, settles_s=left, level_A=state.level_A if left else state.setpoint.high)
 
     def passed(self, state: _State, seconds: float, waits: bool = False) -> _State:
         since_wait_s = 0.0 if waits else state.since_wait_s + seconds
@@ -414,10 +440,11 @@ class _Walker:
             setpoint=joined.setpoint if joined.setpoint == state.setpoint else Interval(0.0, self.window_A),
             tip=joined.tip if joined.tip == state.tip else self.box,
             height=joined.height if joined.height == state.height else full(Kind.Z),
+            level_A=joined.level_A if joined.level_A == state.level_A else math.inf,
         )
 
     def hold(self, hold: Hold, path: Path, state: _State, own_s: float) -> tuple[_State | None, _Cost]:
-        held = replace(state, height=Interval(0.0, 0.0), held_bias=state.bias)
+        held = self.settled_by(replace(state, height=Interval(0.0, 0.0), held_bias=state.bias), 0.0)
         open_loops = len(self.leaving)
         marks = [len(left) for left in self.leaving]
         after, cost = self.block(hold.body, (*path, 0), held)
@@ -429,7 +456,9 @@ class _Walker:
     def released(self, state: _State, path: Path) -> _State:
         if state.bias.least_magnitude < self.bias_min_V:
             self.fault(path, f"the feedback may go on with a bias of {_volts(state.bias)}; {self.least_bias()}")
-        return replace(state, height=None, held_bias=None)
+        assert state.held_bias is not None
+        level_A = max(self.current_at(state, state.held_bias, state.bias), state.setpoint.high)
+        return replace(state, height=None, held_bias=None, level_A=level_A, settles_s=self.settling_s)
 
     def least_bias(self) -> str:
         return f"the interlock asks for {show(self.bias_min_V, 'V')} at least"
@@ -490,7 +519,8 @@ class _Walker:
                     self.fault(
                         path, f"a setpoint of {show(value.value, 'A', 3)} is too near to the current's limit; accepted: up to {most}"
                     )
-                return replace(state, setpoint=Interval(value.value, value.value))
+                level_A = max(state.level_A, value.value)
+                return replace(state, setpoint=Interval(value.value, value.value), level_A=level_A, settles_s=self.settling_s)
         self.fault(path, f"what {name} does to the tip and the specimen is not shown here", risk=True)
         return state
 
@@ -501,17 +531,23 @@ class _Walker:
         if state.height is None and to.least_magnitude < self.bias_min_V:
             self.fault(path, f"the bias may be {_volts(to)} with the feedback on; {self.least_bias()}")
         after = replace(state, bias=to)
+        if state.height is None:
+            after = replace(after, level_A=max(self.current_at(state, state.bias, to), state.setpoint.high), settles_s=self.settling_s)
         self.seen.bias = to.joined(self.seen.bias) if self.seen.bias is not None else to
-        self.current(after, state.held_bias or state.bias, to, path)
+        self.current(state, state.held_bias or state.bias, to, path)
         return after
+
+    def current_at(self, state: _State, at: Interval, now: Interval) -> float:
+        """At most, where the current was ``level_A`` at a bias of ``at`` and ``now`` is applied."""
+        nearer = max(0.0, -state.height.low) if state.height is not None else 0.0
+        rise = math.exp(min(2 * WORST_DECAY_PER_M * nearer, 700.0))
+        return state.level_A * rise * (now.magnitude / at.least_magnitude if at.least_magnitude > 0 else math.inf)
 
     def current(self, state: _State, at: Interval, now: Interval, path: Path, pulse: bool = False) -> None:
         """Whether the current stays below its limit where the feedback's last bias was ``at`` and ``now`` another is applied."""
         if not self.given.tip:
             return
-        nearer = max(0.0, -state.height.low) if state.height is not None else 0.0
-        rise = math.exp(min(2 * WORST_DECAY_PER_M * nearer, 700.0))
-        most = state.setpoint.high * rise * (now.magnitude / at.least_magnitude if at.least_magnitude > 0 else math.inf)
+        most = self.current_at(state, at, now)
         limit, name = (self.pulse_window_A, "in a pulse") if pulse else (self.window_A, "of the interlock")
         if pulse:
             self.seen.pulse_current_A = max(self.seen.pulse_current_A, most)
