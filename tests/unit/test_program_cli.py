@@ -314,8 +314,8 @@ def rows_of(folder: Path, *lines: str) -> list[list[str]]:
 def test_what_rows_do_in_words(tmp_path: Path) -> None:
     assert rows_of(tmp_path, "i0 = mean of 64 samples of current", "i1 = 0.6 * i0 + 1 nA", "leave_ = i1", 'emit "i" i1, i0')[:5] == [
         ["SAMPLE", "i0 = mean of the current, 64 samples", "64", "to the last sample, 40"],
-        ["SCALE", "r2 = i0 * 0.6", "39322", "38"],
-        ["ADD", "i1 = r2 + 1 nA", "429496730", "2"],
+        ["SCALE", "i1 = i0 * 0.6", "39322", "38"],
+        ["ADD", "i1 = i1 + 1 nA", "429496730", "2"],
         ["ADD", "leave_ = i1", "", "2"],
         ["EMIT", 'record "i", part 0: i1, i0', "0", "4"],
     ]
