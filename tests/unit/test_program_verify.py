@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -193,3 +194,12 @@ def test_what_takes_too_long_to_be_shown() -> None:
     """Nine repeats within each other."""
     text = "".join("    " * depth + "repeat 2 times:\n" for depth in range(9)) + "    " * 9 + "wait 1 ms"
     assert "too involved" in verdict(text).faults[0].text
+
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.arc"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_examples_are_shown_safe(path: Path) -> None:
+    found = verify(parse(path.read_text(), path.name), Assumptions(Calibration(), Limits()))
+    assert not found.findings and found.bounds is not None
