@@ -38,6 +38,14 @@ set feedback.hold_height -3 nm
 wait 5 ms
 emit "after" z
 """
+EXPOSE = """\
+program "two points"
+repeat 2 times with n:
+    move to 5 nm * n, 10 nm at 1 mm/s
+    expose for 10 us
+    i0 = mean of 64 samples of current
+    emit "exposed" x, y, i0
+"""
 ENDLESS = """\
 program "until it is stopped"
 repeat:
@@ -74,6 +82,19 @@ def test_an_iv_curve(tmp_path: Path) -> None:
         assert instant == f"{float(row[0]):.4f} s" and tag == "iv"
         assert bias == f"{float(row[2]) * 1e3:.3g} mV" and current == f"{float(row[3]) * 1e12:.3g} pA"
     assert said[4].startswith("ended        swept; ") and said[5] == f"written      {found}"
+
+
+def test_a_beam_needs_no_approach(tmp_path: Path) -> None:
+    """A move that no feedback could follow, and the twin's tip stays out of reach: without current, on a board that did nothing before."""
+    path = written(tmp_path, EXPOSE)
+    said = succeeds("program", "run", str(path), "--beam", "--out", str(tmp_path / "out")).splitlines()
+    (found,) = (tmp_path / "out").glob("*/*")
+    header, rows = table(found)
+    assert header == ["time_s", "tag", "x_m", "y_m", "i0_A"]
+    x_m, y_m, current_A = np.array([[float(value) for value in row[2:]] for row in rows]).T
+    assert x_m == pytest.approx([0, 5e-9], abs=0.1e-9) and y_m == pytest.approx([10e-9, 10e-9], abs=0.1e-9)
+    assert np.all(abs(current_A) < 5e-12)
+    assert len(said) == 4 and said[2].startswith("ended        done; ") and said[3] == f"written      {found}"
 
 
 def test_what_is_not_safe_is_refused(tmp_path: Path) -> None:

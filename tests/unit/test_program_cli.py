@@ -13,11 +13,12 @@ from click.testing import CliRunner, Result
 
 from reflexarc.calibration import Calibration
 from reflexarc.cli.main import main
-from reflexarc.cli.program import SIZE_MAX, read_source
+from reflexarc.contract.program import BANK_ROWS
 from reflexarc.experiments.program import Emission
 from reflexarc.experiments.program_job import EmissionFiles
 from reflexarc.programs.compile import compile_program
 from reflexarc.programs.names import walk
+from reflexarc.programs.source import SIZE_MAX, read_source
 from reflexarc.programs.text import statement_line
 from reflexarc.report.program import STEPS_MAX
 
@@ -227,6 +228,35 @@ def test_limits_and_settings_count(pulses: Path, tmp_path: Path) -> None:
     assert "up to 220 pA" in succeeds("check", pulses, "--bias", "1")
     assert "setpoint_A = nan is not possible" in refused("check", pulses, "--setpoint", "nan")
     assert "limits file" in refused("check", pulses, "--limits", tmp_path / "none.toml")
+
+
+def test_a_beam_has_no_tip(tmp_path: Path) -> None:
+    """Nothing is asked or said of a feedback, and what is given of it counts for nothing."""
+    path = written(tmp_path, "move to 0 nm, 0 nm at 1 mm/s", "expose for 1 ms")
+    result = program("check", path)
+    assert result.exit_code == USER_ERROR and "1 mm/s is faster than the feedback follows" in result.output
+    first, *bounds = succeeds("check", path, "--beam", "--bandwidth", "0").splitlines()
+    assert first == f"{path}: no faults; at worst:"
+    assert [line[2:20].strip() for line in bounds] == ["rows", "time", "between two waits", "pulses", "exposure", "beam"]
+    found = json.loads(succeeds("check", path, "--beam", "--json"))
+    assert found["assumed"] == {"tip": False} and found["bounds"]["exposed_s"] == pytest.approx(1e-3, rel=0.1)
+    assert {name for name, value in found["bounds"].items() if value is None} == {"nearest_m", "bias_V", "current_A", "pulse_current_A"}
+
+
+def test_what_is_said_of_the_whole_program_has_no_line(tmp_path: Path) -> None:
+    """Nine repeats within each other, which compile; rows of which only the last one, the program's end, is too many."""
+    path = written(tmp_path, *("    " * depth + "repeat 2 times:" for depth in range(9)), "    " * 9 + "wait 1 ms")
+    result = program("check", path)
+    assert result.exit_code == USER_ERROR
+    assert result.output.splitlines() == [
+        f"{path}: the program is too involved to be shown safe: more than 8 repeats within each other",
+        f"reflexarc: {path}: 1 fault",
+    ]
+    (fault,) = json.loads(program("check", path, "--json").output.partition("reflexarc: ")[0])["faults"]
+    assert fault["line"] is None and fault["statement"] is None
+    path = written(tmp_path, *["mark"] * BANK_ROWS)
+    assert refused("explain", path).startswith(f"{path}: ")
+    assert program("check", path).output.startswith(f"{path}: ")
 
 
 def test_json_has_all_of_it(pulses: Path, tmp_path: Path) -> None:

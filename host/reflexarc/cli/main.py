@@ -56,8 +56,8 @@ LARGEST_SCANNER = Calibration(x_m_per_V=1e-5, y_m_per_V=1e-5, z_m_per_V=1e-6)
 def main() -> None:
     """ReflexArc: a real-time controller for scanning probe and electron microscopes.
 
-    'run' and 'scan' start a twin of their own (the compiled gateware with an STM); 'scan' takes a running board instead where --board
-    names one, and the others always do. Start one with: reflexarc-board --socket board.sock
+    'run', 'scan' and 'program run' start a twin of their own (the compiled gateware with an STM); 'scan' and 'program run' take a running
+    board instead where --board names one, and the others always do. Start one with: reflexarc-board --socket board.sock
     """
 
 

@@ -40,8 +40,11 @@ def without_frame(settings: ScanSettings) -> ScanSettings:
     return dataclasses.replace(settings, limits=limits)
 
 
-async def verify_for_board(board: AsyncController, tree: ProgramTree, settings: ScanSettings) -> Verdict:
-    """What ``tree`` can do on this board under the limits of ``settings`` and the board's soft ones. Changes nothing there."""
+async def verify_for_board(board: AsyncController, tree: ProgramTree, settings: ScanSettings, tip: bool = True) -> Verdict:
+    """What ``tree`` can do on this board under the limits of ``settings`` and the board's soft ones. Changes nothing there.
+
+    Without a ``tip``, with a beam, nothing is said of current, bias and feedback.
+    """
     calibration, soft = board.calibration, await board.soft_limits()
     tightest = {
         entry.name: entry.from_raw(
@@ -55,7 +58,7 @@ async def verify_for_board(board: AsyncController, tree: ProgramTree, settings: 
         if getattr(soft, entry.name) is not None
     }
     limits: Limits = dataclasses.replace(settings.limits, **tightest)  # type: ignore[arg-type]
-    return verify(tree, Assumptions(calibration, limits, settings.setpoint_A, settings.bias_V, settings.bandwidth_Hz))
+    return verify(tree, Assumptions(calibration, limits, settings.setpoint_A, settings.bias_V, settings.bandwidth_Hz, tip=tip))
 
 
 async def program_job(
@@ -65,15 +68,18 @@ async def program_job(
     folder: Path,
     record: CommissioningRecord | None = None,
     on_emission: Callable[[Emission], None] = lambda emission: None,
+    tip: bool = True,
 ) -> ProgramRun:
     """Approach, run, withdraw. What it emits goes into ``folder`` as it comes; on a trip so does the black box.
 
-    BadInput for settings that can't be, BoardTripped with the cause.
+    Without a ``tip``, with a beam, nothing is approached: no feedback is switched on, and of ``settings`` only the limits count. BadInput for
+    settings that can't be, BoardTripped with the cause.
     """
     task = asyncio.current_task()
     assert task is not None
     task.set_name(TASK)
-    without_frame(settings).check(board.calibration)
+    if tip:
+        without_frame(settings).check(board.calibration)
     await board.set_limits(settings.limits)
     await board.arm(record)
     with EmissionFiles(folder, compiled) as files:
@@ -83,7 +89,8 @@ async def program_job(
             on_emission(emission)
 
         try:
-            await approach(board, settings)
+            if tip:
+                await approach(board, settings)
             return await run_program(board, compiled, take)
         except BoardTripped:
             with contextlib.suppress(BadInput, ConnectionFailed):  # disarmed by someone else: nothing was frozen

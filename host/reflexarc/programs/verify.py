@@ -514,7 +514,7 @@ class _Walker:
                 return self.set_bias(self.value(value, Kind.BIAS, state), path, state)
             case "setpoint":
                 assert isinstance(value, Number)
-                if value.value > MARGIN * self.window_A:
+                if self.given.tip and value.value > MARGIN * self.window_A:
                     most = show(MARGIN * self.window_A, "A", 3)
                     self.fault(
                         path, f"a setpoint of {show(value.value, 'A', 3)} is too near to the current's limit; accepted: up to {most}"
