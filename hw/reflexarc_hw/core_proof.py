@@ -17,6 +17,7 @@ from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.blocks.envelope import KEEP_OUT_EDGES, keep_out
 from reflexarc.contract.blocks.interlock import ENVELOPE_CAUSES, Cause, InterlockCommand, InterlockState, Strap
 from reflexarc.contract.blocks.signals import CURRENT, MONITOR
+from reflexarc.contract.program import Request
 from reflexarc.contract.registers import Access
 from reflexarc_hw import core
 from reflexarc_hw.blocks.gate.proof import know_gate
@@ -128,7 +129,8 @@ class TripProof(_CoreProof):
         safe_now = self.outputs_are_safe(dut)
 
         starting = ~self.lasted(1, 5)
-        pulse_off = self.lasted(~self.reaction.hold, IN_FORCE) & ~self.reaction.hold
+        pulse = self.reaction.hold | (self.part("core.sequencer").requests & int(Request.PULSE_LIMITS)).any()
+        pulse_off = self.lasted(~pulse, IN_FORCE) & ~pulse
         for channel, name in ((CURRENT, "current"), (MONITOR, "monitor")):
             sample = self.system.samples[channel]
             self.invariant(signals.conditions.short[channel] == signals.conditions.verdict[3 * channel : 3 * channel + 3].any())

@@ -124,11 +124,16 @@ def test_a_trip_is_told_with_its_black_box(tmp_path: Path) -> None:
     assert "Tripped by CURRENT_HIGH" in found["blackbox.txt"].read_text(encoding="utf-8")
 
 
+def _as_in_a_terminal() -> None:
+    """Tests that run in the background of a script inherit a SIGINT that is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_stops_the_program_and_disarms(start_board: StartBoard, tmp_path: Path) -> None:
     board = start_board()
     path, out = written(tmp_path, ENDLESS), tmp_path / "out"
     command = [*COMMAND, "program", "run", str(path), "--board", board.address, "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_as_in_a_terminal)
     try:
         end = time.monotonic() + SLOW_S
         while not any(file.stat().st_size > 100 for file in out.glob("*/emissions.csv")):
