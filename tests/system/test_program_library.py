@@ -202,7 +202,7 @@ def test_manipulation(start_board: StartBoard, tmp_path: Path, program: Callable
     board = instrument.board
     (begin,) = board.run(board.device.truth())["adatoms"]
     assert math.dist(summit(image(board, frame((x_m, y_m))), frame((x_m, y_m))), begin) < 0.3e-9
-    instrument.run(program(tuple(begin), target, speed_m_per_s=200e-9), risks=int(program is pull_adatom))
+    instrument.run(program(tuple(begin), target, speed_m_per_s=150e-9), risks=int(program is pull_adatom))
     (there,) = board.run(board.device.truth())["adatoms"]
     assert math.dist(begin, target) > 2e-9 and math.dist(there, target) < 0.3e-9
     assert math.dist(summit(image(board, frame((x_m, y_m))), frame((x_m, y_m))), target) < 0.4e-9

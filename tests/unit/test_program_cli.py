@@ -190,12 +190,14 @@ def test_a_good_program_and_its_bounds(pulses: Path) -> None:
 
 
 def test_a_fault_refuses_with_its_line(tmp_path: Path) -> None:
-    path = written(tmp_path, "", "mark", "hold feedback:", "    # much", "    pulse 9 V for 3 ms", "wait until 1 us")
+    path = written(tmp_path, "", "mark", "hold feedback:", "    # much", "    pulse 9 V for 3 ms, settle 20 us", "wait until 1 us")
     result = program("check", path, "--setpoint", "1e-9")
     assert result.exit_code == USER_ERROR
     *faults, last = result.output.splitlines()
     assert last == f"reflexarc: {path}: {len(faults)} faults"
-    assert [fault.split(": ")[:2] for fault in faults] == [["line 6", "pulse 9 V for 3 ms"]] * 2 + [["line 7", "wait until 1 us"]]
+    assert [fault.split(": ")[:2] for fault in faults] == [["line 6", "pulse 9 V for 3 ms, settle 20 us"]] * 2 + [
+        ["line 7", "wait until 1 us"]
+    ]
     assert "the current may reach 18 nA" in result.output and "the limits of a pulse count for 2 ms" in result.output
 
 

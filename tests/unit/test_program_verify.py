@@ -59,10 +59,21 @@ REFUSED = {
     "move to 0 nm, 0 nm at 1e-30 m/s": "a speed of 1e-30 m/s is not possible",
     # current
     "set bias 9.9 V": "the current may reach 1.98 nA; accepted: up to 1.6 nA",
-    "hold feedback:\n    height -130 pm at 1 um/s": "the current may reach 2.2",
+    "hold feedback:\n    height -130 pm at 1 um/s": "the current may reach 2.43 nA",
     "hold feedback:\n    height -10 pm at 1 um/s\n    set bias 9 V": "the current may reach 2.2",
     "pulse 25 V for 10 us": "the pulse may be of 25 V; the converter reaches -10 V to 10 V",
     "set setpoint 1 nA\npulse 2.5 V for 10 us": "the current may reach 5 nA; accepted: up to 3.92 nA, 0.8 of the limit in a pulse",
+    "pulse 20 mV for 1 ms": "the current may reach 2.5 nA",
+    "hold feedback:\n    height 1 nm at 43 um/s\n    height 0 nm at 43 um/s": "the current may reach 2.2",
+    "set setpoint 300 pA\nwait 1 ms\nhold feedback:\n    pulse 4 V for 20 us": "give it 'settle 20 µs' or more",
+    # what the program leaves behind
+    "hold feedback:\n    set bias 0 V\n    halt \"x\"": "the feedback may go on with a bias of 0 V",
+    "hold feedback:\n    set bias 0 V\n    wait for scan idle, at most 1 ms\n    set bias 0.5 V": "the feedback may go on with a bias of 0 V",
+    "hold feedback:\n    height 2 nm at 1 um/s\n    move to 0 nm, 0 nm at 200 um/s\nreturn": "home with the last move's 200 µm/s",
+    "hold feedback:\n    height 2 nm at 1 um/s\n    move to 0 nm, 0 nm at 200 um/s": "home with the last move's 200 µm/s",
+    "set setpoint 1 nA\nmove to 0 nm, 0 nm at 2 um/s": "2 µm/s is faster than the feedback follows; accepted: up to 339 nm/s",
+    "move to 499.99995 nm, 0 nm at 1 um/s": "the interlock's box is -500 nm to 500 nm",
+    "hold feedback:\n    set bias clamp(bias + 20 V, -10 V, 10 V)": "the converter reaches",
     # pulses, exposure, time
     "pulse 1 V for 10 ns": "1e-08 s is too short; accepted: from 5e-08 s",
     "pulse 1 V for 3 ms": "the pulse takes 3 ms; the limits of a pulse count for 2 ms",
@@ -90,7 +101,10 @@ PASSES = (
     "v = line\nif current > 0 A:\n    v = 2 * line\nemit \"v\" v",
     "mark\nrepeat 10 times:\n    wait 1 ms\nwait until 11 ms",
     "repeat 1000 times:\n    mark\n    wait 1 ms\n    wait until 1.1 ms",
-    "hold feedback:\n    height 2 nm at 10 um/s\n    move to 0 nm, 0 nm at 10 um/s",
+    "hold feedback:\n    height 2 nm at 10 um/s\n    move to 0 nm, 0 nm at 10 um/s\n    return",
+    "wait 400 us\nwait until 500 us\nwait until 800 us",
+    "set setpoint 1 nA\nmove to 0 nm, 0 nm at 300 nm/s\nreturn",
+    "hold feedback:\n    pulse 9 V for 20 us, settle 20 us",
     "cx = x\nrepeat 100 times:\n    cx = clamp(cx + 1 nm, -10 nm, 10 nm)\n    move to cx, 0 nm at 1 um/s",
     EVENT + "hit = wait for adatom where hit.score > 50 pm, at most 1 s\nmove to hit.x, hit.y at 1 um/s\nreturn",
     EVENT + "hit = wait for adatom, at most 1 s\notherwise:\n    halt \"none\"\nemit \"at\" hit.x",
@@ -108,6 +122,9 @@ def test_passes(text: str) -> None:
 def test_risks_are_told_and_not_refused() -> None:
     held = verdict("hold feedback:\n    move to 0 nm, 0 nm at 1 um/s")
     assert not held.faults and "with the feedback held" in held.risks[0].text and held.bounds is not None
+    for lifted in ("height 0 nm at 1 um/s", "return"):
+        above = "hold feedback:\n    height 2 nm at 1 um/s\n    move to 0 nm, 0 nm at 1 um/s\n    height 0.5 nm at 1 um/s\n    " + lifted
+        assert not verdict(above).faults and verdict(above).risks
     gain = verdict("set feedback.kp 10 pm")
     assert not gain.faults and "what feedback.kp does" in gain.risks[0].text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -62,7 +63,13 @@ class Ranges:
 
     def words(self, kind: Kind) -> Interval:
         """What the sequencer's words can hold."""
-        return Interval(*(kind.to_physical(self.calibration, end) for end in (WORD_MIN, WORD_MAX)))
+        ends = []
+        for raw in (WORD_MIN, WORD_MAX):
+            try:
+                ends.append(kind.to_physical(self.calibration, raw))
+            except OverflowError:  # behind a logarithmic preamplifier
+                ends.append(math.copysign(math.inf, raw))
+        return Interval(*ends)
 
     def of_kind(self, kind: Kind) -> Interval:
         """What can be measured, or lie in an event."""
@@ -73,7 +80,7 @@ class Ranges:
             case Kind.MONITOR:
                 return Interval(-scale.adc_full_scale_V, scale.adc_full_scale_V)
             case Kind.BIAS:
-                return Interval(-scale.dac_full_scale_V, scale.dac_full_scale_V)
+                return Interval(-scale.dac_full_scale_V, scale.dac_full_scale_V - scale.bias_V_per_code)  # the last code
             case Kind.X:
                 return self.scan.x
             case Kind.Y:

@@ -55,6 +55,9 @@ WORST_DECAY_PER_M = 1.2e10  # of a wave function at a work function of 5.5 eV
 MARGIN = 0.8  # of a limit that a current may reach: noise, drift, what the feedback has not yet settled
 FOLLOWED_M = 0.5e-9  # way of the tip in 1 / bandwidth that feedback follows: 2 um/s at 4 kHz
 SETTLING = 2.0  # times 1 / bandwidth: then a change of the current has gone to exp(-4 pi) of itself
+FOLLOWED_ROOM = math.log(16)  # of the current up to its limit, with which that holds
+OVERSHOOT_S = 3e-6  # times its speed z goes on where it stops: 1 / (2 pi f) of a resonance at 60 kHz
+PREAMP_S = 20e-6  # until the current of a pulse is gone, behind a preamplifier of 50 kHz
 LIFTED_M = 1e-9  # least height for a move with the feedback held
 VISITS_MAX = 200_000  # of statements, passes through loops counted
 LOOPS_MAX = 8  # nested
@@ -155,6 +158,8 @@ class _State:
     held_bias: Interval | None = None
     level_A: float = 0.0  # that the current has at most with the feedback on, or had when it was held
     settles_s: float = 0.0  # until the feedback has brought it to the setpoint
+    away_m_per_s: float = 0.0  # with which the tip would go home; 0: it is there
+    strayed: bool = False  # moved while held: nobody knows what is below
     since_mark_s: float = 0.0  # at most
     since_wait_s: float = 0.0
     waited: bool = False  # since the innermost loop's turn began
@@ -171,6 +176,8 @@ class _State:
             self.held_bias.joined(other.held_bias) if self.held_bias and other.held_bias else self.held_bias or other.held_bias,
             max(self.level_A, other.level_A),
             max(self.settles_s, other.settles_s),
+            max(self.away_m_per_s, other.away_m_per_s),
+            self.strayed or other.strayed,
             max(self.since_mark_s, other.since_mark_s),
             max(self.since_wait_s, other.since_wait_s),
             self.waited and other.waited,
@@ -219,8 +226,8 @@ class _Walker:
         limits, scale = self.given.limits, self.given.calibration
         self.limits, self.calibration = limits, scale
         self.box = Box(
-            Interval(*_ends(limits.x_low_m, limits.x_high_m, scale.x_range_m)),
-            Interval(*_ends(limits.y_low_m, limits.y_high_m, scale.y_range_m)),
+            _ends(limits.x_low_m, limits.x_high_m, scale.x_range_m, scale.x_m_per_code),
+            _ends(limits.y_low_m, limits.y_high_m, scale.y_range_m, scale.y_m_per_code),
         )
         self.ranges = Ranges(scale, self.given.frame or self.box)
         self.overhead_s: dict[Path, float] = {}
@@ -242,7 +249,9 @@ class _Walker:
         )
         self.seen.bias, self.seen.tip = start.bias, start.tip
         self.seen.current_A = self.given.setpoint_A if self.given.tip else 0.0
-        _, cost = self.block(self.compiled.tree.body, (), start)
+        end, cost = self.block(self.compiled.tree.body, (), start)
+        if end is not None:
+            self.ends(end, (len(self.compiled.tree.body) - 1,))
         self.totals(cost)
         seen = self.seen
         assert seen.bias is not None and seen.tip is not None
@@ -306,6 +315,7 @@ class _Walker:
                 self.leaving[-1].append(state)
                 return (None if comparison is None else state), _Cost(own_s)
             case Halt():
+                self.ends(state, path)
                 return None, _Cost(own_s)
             case Hold(settle_s):
                 return self.hold(statement, path, self.passed(state, own_s + settle_s, waits=settle_s > 0), own_s + settle_s)
@@ -319,12 +329,19 @@ class _Walker:
         cost = _Cost(own_s + seconds)
         if isinstance(statement, Pulse):
             cost += _Cost(pulses=1)
+            if after.height is None:
+                back = self.current_at(
+                    replace(after, level_A=after.setpoint.high), self.value(statement.to_V, Kind.BIAS, after), after.bias
+                )
+                after = replace(after, level_A=max(after.level_A, back), settles_s=self.settling_s)
         if isinstance(statement, During) and statement.line is Line.BEAM:
             cost += _Cost(exposed_s=statement.for_s + self.limits.blanker_delay_s)
         waits = isinstance(statement, Sample | Wait | WaitSamples | WaitUntil | Move | Return | Ramp | Height | Pulse | During)
         after = self.settled_by(self.passed(after, own_s + seconds, waits), self.least_s(statement))
         if isinstance(statement, Mark):
             after = replace(after, since_mark_s=0.0, marked=True)
+        if isinstance(statement, WaitUntil):
+            after = replace(after, since_mark_s=statement.seconds)
         return after, cost
 
     def least_s(self, statement: Statement) -> float:
@@ -357,6 +374,7 @@ class _Walker:
         state = self.passed(state, seconds, waits=True)
         came = replace(state, known=state.known | self.event_names(statement)) if isinstance(statement, WaitEvent) else state
         if statement.otherwise is None:
+            self.ends(state, path)
             return came, _Cost(seconds)
         late, cost = self.block(statement.otherwise, (*path, 0), state)
         return _join([came, late]), cost + _Cost(seconds)
@@ -458,7 +476,26 @@ class _Walker:
             self.fault(path, f"the feedback may go on with a bias of {_volts(state.bias)}; {self.least_bias()}")
         assert state.held_bias is not None
         level_A = max(self.current_at(state, state.held_bias, state.bias), state.setpoint.high)
-        return replace(state, height=None, held_bias=None, level_A=level_A, settles_s=self.settling_s)
+        return replace(state, height=None, held_bias=None, level_A=level_A, settles_s=self.settling_s, strayed=False)
+
+    def ends(self, state: _State, path: Path) -> None:
+        """The program may end here: the feedback goes on, the tip goes home with the last move's speed."""
+        if state.height is not None:
+            state = self.released(state, path)
+        self.goes_home(state, path)
+
+    def goes_home(self, state: _State, path: Path) -> None:
+        if self.given.tip and state.height is None and state.away_m_per_s > self.followed_m_per_s(state):
+            most = show(self.followed_m_per_s(state), "m/s", 3)
+            text = (
+                f"the tip may go home with the last move's {show(state.away_m_per_s, 'm/s', 3)}, which is faster than the feedback follows"
+            )
+            self.fault(path, f"{text}; accepted: up to {most}")
+
+    def followed_m_per_s(self, state: _State) -> float:
+        """Steps of the surface let the current rise before the feedback answers: the nearer it is to its limit, the slower."""
+        room = math.log(max(MARGIN * self.window_A / state.setpoint.high, 1.0)) if state.setpoint.high > 0 else FOLLOWED_ROOM
+        return FOLLOWED_M * self.given.bandwidth_Hz * min(1.0, room / FOLLOWED_ROOM)
 
     def least_bias(self) -> str:
         return f"the interlock asks for {show(self.bias_min_V, 'V')} at least"
@@ -488,11 +525,11 @@ class _Walker:
                 if state.since_mark_s + self.overhead_s.get(path, 0.0) > seconds:
                     late = "any time" if math.isinf(state.since_mark_s) else show(state.since_mark_s, "s", 3)
                     self.fault(path, f"this may be reached {late} after the mark, which would be late, and late is a trip")
-                return replace(state, since_mark_s=min(state.since_mark_s, seconds)), max(0.0, seconds)
+                return state, max(0.0, seconds)
             case Move():
                 return self.move(statement, path, state)
             case Return():
-                return replace(state, tip=self.ranges.scan), self.travel_s(state.tip, self.ranges.scan, self.slowest_m_per_s())
+                return self.back(state, path), self.travel_s(state.tip, self.ranges.scan, self.slowest_m_per_s())
             case Height():
                 return self.height(statement, path, state)
             case Pulse():
@@ -568,6 +605,16 @@ class _Walker:
         self.set_bias(way, path, state)  # all that lies between
         return replace(state, bias=goal), (way.high - way.low) / rate * 1.02 + 2 * self.calibration.sample_period_s
 
+    def back(self, state: _State, path: Path) -> _State:
+        self.goes_home(state, path)
+        self.held_way(state, path)
+        return replace(state, tip=self.ranges.scan, away_m_per_s=0.0, strayed=state.height is not None)
+
+    def held_way(self, state: _State, path: Path) -> None:
+        if self.given.tip and state.height is not None and state.height.low < LIFTED_M:
+            text = f"the tip moves with the feedback held less than {show(LIFTED_M, 'm')} above the surface: only the current's limit protects it"
+            self.fault(path, text, risk=True)
+
     def move(self, move: Move, path: Path, state: _State) -> tuple[_State, float]:
         to = Box(self.value(move.x, Kind.X, state), self.value(move.y, Kind.Y, state))
         for axis, found, reach in (("x", to.x, self.box.x), ("y", to.y, self.box.y)):
@@ -577,15 +624,14 @@ class _Walker:
         for index, area in enumerate(self.limits.keep_outs):
             if way.x.low <= area.x_high_m and area.x_low_m <= way.x.high and way.y.low <= area.y_high_m and area.y_low_m <= way.y.high:
                 self.fault(path, f"the way there may lead through keep-out {index}")
-        if self.given.tip and state.height is not None and state.height.low < LIFTED_M:
-            text = f"the tip moves with the feedback held less than {show(LIFTED_M, 'm')} above the surface: only the current's limit protects it"
-            self.fault(path, text, risk=True)
-        if self.given.tip and state.height is None and move.speed_m_per_s > FOLLOWED_M * self.given.bandwidth_Hz:
-            most = show(FOLLOWED_M * self.given.bandwidth_Hz, "m/s", 3)
+        self.held_way(state, path)
+        if self.given.tip and state.height is None and move.speed_m_per_s > self.followed_m_per_s(state):
+            most = show(self.followed_m_per_s(state), "m/s", 3)
             self.fault(path, f"{show(move.speed_m_per_s, 'm/s', 3)} is faster than the feedback follows; accepted: up to {most}")
         assert self.seen.tip is not None
         self.seen.tip = Box(to.x.joined(self.seen.tip.x), to.y.joined(self.seen.tip.y))
-        return replace(state, tip=to), self.travel_s(state.tip, to, move.speed_m_per_s)
+        after = replace(state, tip=to, away_m_per_s=move.speed_m_per_s, strayed=state.strayed or state.height is not None)
+        return after, self.travel_s(state.tip, to, move.speed_m_per_s)
 
     def travel_s(self, start: Box, end: Box, speed_m_per_s: float) -> float:
         """The two axes have one step in codes: the one of more metres a code goes at the speed, the other one slower."""
@@ -608,7 +654,12 @@ class _Walker:
             self.fault(path, f"the height may be {_metres(to)}; the scanner's z reaches ±{show(self.calibration.z_range_m, 'm', 3)}")
         way = to.joined(state.height)
         self.seen.nearest_m = max(self.seen.nearest_m, -to.low)
-        self.current(replace(state, height=way), state.held_bias, state.bias, path)
+        if state.strayed and to.low < LIFTED_M:
+            self.fault(
+                path, "z comes down where the tip has not been with the feedback on: only the current's limit protects it", risk=True
+            )
+        overshoot_m = speed * OVERSHOOT_S if to.low < state.height.high else 0.0
+        self.current(replace(state, height=Interval(way.low - overshoot_m, way.high)), state.held_bias, state.bias, path)
         return replace(state, height=to), (way.high - way.low) / speed * 1.02 + 4 * self.calibration.sample_period_s
 
     def pulse(self, pulse: Pulse, path: Path, state: _State) -> float:
@@ -627,6 +678,15 @@ class _Walker:
         assert self.seen.bias is not None
         self.seen.bias = self.seen.bias.joined(way)
         self.current(state, state.held_bias or state.bias, way, path, pulse=True)
+        if state.height is None:  # it may have brought the current to the setpoint by the end of the pulse, and then the bias is back
+            self.current(replace(state, level_A=state.setpoint.high), to, state.bias, path)
+        elif (
+            self.given.tip
+            and pulse.settle_s < PREAMP_S
+            and self.current_at(state, state.held_bias or state.bias, way) > MARGIN * self.window_A
+        ):
+            text = "the current may still be that of the pulse when the pulse's limits end"
+            self.fault(path, f"{text}; give it 'settle {show(PREAMP_S, 's')}' or more")
         return seconds
 
 
@@ -638,8 +698,9 @@ def _join(states: list[_State | None]) -> _State | None:
     return found
 
 
-def _ends(low: float | None, high: float | None, reach: float) -> tuple[float, float]:
-    return (-reach if low is None else low, reach if high is None else high)
+def _ends(low: float | None, high: float | None, reach: float, code: float) -> Interval:
+    """The converter ends one code before its reach, and what rounds beyond trips."""
+    return Interval(max(-reach, -math.inf if low is None else low), min(reach - 2 * code, math.inf if high is None else high))
 
 
 def _volts(value: Interval) -> str:
