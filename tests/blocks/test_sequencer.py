@@ -14,7 +14,7 @@ from support import default_seed
 
 from reflexarc.contract.blocks import sequencer
 from reflexarc.contract.blocks.scan import ScanState
-from reflexarc.contract.blocks.sequencer import PROTECTED, SequencerCommand
+from reflexarc.contract.blocks.sequencer import PROTECTED, SequencerCommand, load_writes
 from reflexarc.contract.program import Condition, Operand, Operation, Request, Row, SampleChannel, Statistic, StopReason
 
 PROGRAMS = int(os.environ.get("REFLEXARC_PROGRAMS", "2000"))
@@ -170,11 +170,7 @@ def random_surroundings(rng: random.Random, cycles: int) -> tuple[Surroundings, 
 def check_program(bench: Lockstep, seed: str) -> tuple[StopReason, int]:
     rng = random.Random(seed)
     rows = random_program(rng)
-    loads = [("load_row", 0)]
-    for row in rows:
-        value, control = row.words()
-        loads += [("load_value", value), ("load_control", control)]
-    loads.append(("command", SequencerCommand.START))
+    loads = [*load_writes(rows, 0), ("command", SequencerCommand.START)]
     start = ACCESS_CYCLES * (len(loads) - 1) + STARTS
     cycles = start + CYCLES
     around, ports = random_surroundings(rng, cycles)
@@ -235,11 +231,7 @@ def check_program(bench: Lockstep, seed: str) -> tuple[StopReason, int]:
 
 def run_rows(bench: Lockstep, rows: list[Row], cycles: int, ports: dict[str, Any], bank: int = 0) -> tuple[dict[str, np.ndarray], int]:
     """Loads and starts; outputs and the cycle in which the first row executes. ``ports`` are from that cycle on."""
-    loads = [("load_row", bank * 512)]
-    for row in rows:
-        value, control = row.words()
-        loads += [("load_value", value), ("load_control", control)]
-    loads += [("bank", bank), ("command", SequencerCommand.START)]
+    loads = [*load_writes(rows, bank), ("bank", bank), ("command", SequencerCommand.START)]
     start = ACCESS_CYCLES * (len(loads) - 1) + STARTS
     stimuli = {"live": 1, "emitted": 1}
     for name, (column, *_) in {"load_strobe": (0,), "load_offset": (1,), "load_data": (2,)}.items():

@@ -68,11 +68,6 @@ def _most(value: float, unit: str) -> str:
     return f"up to {quantity(value, unit, 3)}" if math.isfinite(value) else "without bound"
 
 
-def _range(interval: Interval, unit: str) -> str:
-    low, high = (quantity(end, unit, 3) for end in interval)
-    return low if low == high else f"{low} to {high}"
-
-
 def bounds_text(bounds: Bounds, given: Assumptions) -> Iterator[tuple[str, str]]:
     """What each is, and how much of it at worst."""
     yield "rows", f"{bounds.rows} of {BANK_ROWS}"
@@ -81,11 +76,11 @@ def bounds_text(bounds: Bounds, given: Assumptions) -> Iterator[tuple[str, str]]
     yield "pulses", f"up to {bounds.pulses:g}" if bounds.pulses else "none"
     dose = f", {bounds.dose_e:.3g} electrons" if bounds.dose_e else ""
     yield "exposure", f"{_most(bounds.exposed_s, 's')}{dose}" if bounds.exposed_s else "none"
-    yield "tip" if given.tip else "beam", f"x {_range(bounds.x, 'm')}, y {_range(bounds.y, 'm')}"
+    yield "tip" if given.tip else "beam", f"x {bounds.x.shown('m')}, y {bounds.y.shown('m')}"
     if not given.tip:
         return
     yield "nearer than held", _most(bounds.nearest_m, "m") if bounds.nearest_m else "never"
-    yield "bias", _range(bounds.bias, "V")
+    yield "bias", bounds.bias.shown("V")
     pulses = f", in pulses {_most(bounds.pulse_current_A, 'A')}" if bounds.pulses else ""
     # What the feedback holds flows also where nothing changes it.
     yield "current", f"{_most(max(bounds.current_A, given.setpoint_A), 'A')}{pulses}"

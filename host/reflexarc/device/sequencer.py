@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reflexarc.contract.blocks.sequencer import SequencerCommand
+from reflexarc.contract.blocks.sequencer import SequencerCommand, load_writes
 from reflexarc.contract.program import BANK_ROWS, Row, StopReason
 from reflexarc.device.registers import Registers
 from reflexarc.errors import BadInput, RegisterRefused
@@ -29,11 +29,7 @@ async def load_rows(registers: Registers, rows: Sequence[Row]) -> int:
         raise BadInput(f"a program of {len(rows)} rows does not fit; accepted: 1 to {BANK_ROWS}")
     running, bank, refused = await registers.read_raw("sequencer.running", "sequencer.bank", "sequencer.load_refused")
     free = 1 - bank if running else bank
-    words = [row.words() for row in rows]
-    writes = [("sequencer.load_row", free * BANK_ROWS)]
-    for value, control in words:
-        writes += [("sequencer.load_value", value), ("sequencer.load_control", control)]
-    await registers.write_each(writes)
+    await registers.write_each([(f"sequencer.{name}", raw) for name, raw in load_writes(rows, free)])
     (after,) = await registers.read_raw("sequencer.load_refused")
     if after != refused:
         raise RegisterRefused(f"the board refused {after - refused} of {len(rows)} rows: their bank runs")

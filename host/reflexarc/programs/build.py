@@ -18,10 +18,9 @@ from typing import NoReturn
 from reflexarc.contract.program import Condition, SampleChannel, Statistic
 from reflexarc.errors import BadInput
 from reflexarc.programs.kinds import CHANNEL_KINDS, READING_KINDS, Kind, event_fields, parameter
-from reflexarc.programs.names import used
+from reflexarc.programs.names import used, within
 from reflexarc.programs.tokens import NAME, RESERVED
 from reflexarc.programs.tree import (
-    Block,
     Clamped,
     Comparator,
     Comparison,
@@ -62,7 +61,6 @@ from reflexarc.programs.tree import (
     WaitFor,
     WaitSamples,
     WaitUntil,
-    blocks,
 )
 
 _COMPARISONS = {
@@ -357,7 +355,8 @@ class Program:
         index = self._new_name(name, "n")
         with self._block() as body:
             yield Term(Variable(index), Kind.COUNT)
-        self._add(Repeat(up_to, tuple(body), index if name or index in _uses(tuple(body)) else None))
+        counted = name or any(index in used(statement) for statement in within(tuple(body)))
+        self._add(Repeat(up_to, tuple(body), index if counted else None))
 
     @contextmanager
     def when(self, test: Test) -> Iterator[None]:
@@ -388,12 +387,3 @@ class Program:
 
     def halt(self, reason: str) -> None:
         self._add(Halt(reason))
-
-
-def _uses(body: Block) -> set[str]:
-    found: set[str] = set()
-    for statement in body:
-        found.update(used(statement))
-        for block in blocks(statement):
-            found |= _uses(block)
-    return found

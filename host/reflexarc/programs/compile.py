@@ -15,7 +15,7 @@ from reflexarc.contract.registers import WORD_BYTES
 from reflexarc.errors import BadInput
 from reflexarc.programs.assembler import Assembler, Label, TooLarge
 from reflexarc.programs.kinds import CHANNEL_KINDS, Kind, KindError, Parameter, event_fields, kind_of, parameter
-from reflexarc.programs.names import homes
+from reflexarc.programs.names import homes, within
 from reflexarc.programs.tree import (
     Block,
     During,
@@ -412,7 +412,7 @@ class _Compiler:
         """By request, which acts in 2 cycles; where z is to move the mode takes over, since a request freezes z."""
         self.alone(statement, "the feedback is held already")
         add = self.out.add
-        moves = _moves_z(statement.body)
+        moves = any(isinstance(one, Height) for one in within(statement.body))
         add(Operation.RAISE, value=Request.FEEDBACK_HELD)
         if moves:
             self.write("feedback.mode", FeedbackMode.HOLD)
@@ -556,11 +556,3 @@ class _Compiler:
         if reason not in self.reasons:
             self.reasons.append(reason)
         self.out.add(Operation.HALT, value=self.reasons.index(reason))
-
-
-def _moves_z(body: Block) -> bool:
-    """Whether a `Height` stands there that is not within another `Hold`."""
-    return any(
-        isinstance(statement, Height) or (not isinstance(statement, Hold) and any(_moves_z(block) for block in blocks(statement)))
-        for statement in body
-    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 from reflexarc.calibration import Calibration
 from reflexarc.programs.kinds import READING_KINDS, Kind
 from reflexarc.programs.tree import Clamped, Difference, Number, Read, Reading, Scaled, Sum, Value, Variable
 from reflexarc.programs.values import WORD_MAX, WORD_MIN
+from reflexarc.safety.units import show
 
 LINES_MAX = (1 << 16) - 1
 
@@ -33,6 +35,11 @@ class Interval(NamedTuple):
         """The greatest."""
         return max(abs(self.low), abs(self.high))
 
+    def shown(self, unit: str) -> str:
+        """For people."""
+        low, high = (show(end, unit, 3) for end in self)
+        return low if low == high else f"{low} to {high}"
+
     @property
     def least_magnitude(self) -> float:
         return 0.0 if self.low <= 0 <= self.high else min(abs(self.low), abs(self.high))
@@ -44,6 +51,24 @@ class Box:
 
     x: Interval
     y: Interval
+
+    def joined(self, other: Box) -> Box:
+        return Box(self.x.joined(other.x), self.y.joined(other.y))
+
+
+class Joinable(Protocol):
+    """What holds at a place to which several ways lead."""
+
+    def joined(self, other: Self) -> Self: ...
+
+
+J = TypeVar("J", bound=Joinable)
+
+
+def joined(ways: Iterable[J | None]) -> J | None:
+    """What holds whichever of ``ways`` was taken; None is a way that leads nowhere."""
+    taken = [way for way in ways if way is not None]
+    return functools.reduce(lambda one, other: one.joined(other), taken) if taken else None
 
 
 @dataclass(frozen=True)

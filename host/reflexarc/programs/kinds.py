@@ -106,6 +106,7 @@ class Parameter:
 
 
 SHORT_NAMES = {"bias": "gate.bias", "setpoint": "feedback.setpoint"}
+BIAS_NAMES = ("bias", SHORT_NAMES["bias"])
 _QUANTITY_KINDS = {"x": Kind.X, "y": Kind.Y, "z": Kind.Z}
 
 

@@ -92,6 +92,12 @@ def walk(tree: ProgramTree) -> Iterator[tuple[Path, Statement]]:
     return _walk(tree.body, ())
 
 
+def within(body: Block) -> Iterator[Statement]:
+    """All statements of a block and of those in it."""
+    for _, statement in _walk(body, ()):
+        yield statement
+
+
 def homes(tree: ProgramTree) -> Mapping[str, Path]:
     """Of each name that is used, or given and not a field of an event, the innermost block that has all its places."""
     places: dict[str, list[Path]] = {}

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reflexarc.errors import BadInput
 from reflexarc.programs.names import walk
 from reflexarc.programs.text import lines_of, parse, statement_line
 from reflexarc.programs.tokens import shown
 from reflexarc.programs.tree import Path as Place
 from reflexarc.programs.tree import ProgramTree, Statement
+from reflexarc.text_file import read_text
 
 SIZE_MAX = 1 << 20  # bytes; a program that fits into a bank has a few thousand
 STATEMENT_MAX = 90  # characters of a statement in a finding
@@ -43,20 +43,7 @@ class Source:
 def read_source(path: Path) -> Source:
     """BadInput with one line for what can't be read or is no program."""
     name = shown(str(path))
-    try:
-        if path.is_fifo():  # opening it could wait for ever
-            raise BadInput(f"program {name}: is a pipe; accepted: an ordinary text file")
-        with path.open("rb") as file:
-            data = file.read(SIZE_MAX + 1)
-    except OSError as error:
-        raise BadInput(f"program {name}: {error.strerror or error}") from None
-    if len(data) > SIZE_MAX:
-        raise BadInput(f"program {name}: longer than {SIZE_MAX} bytes, so it is no program")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise BadInput(f"program {name}, line {line}: not UTF-8") from None
+    text = read_text(path, f"program {name}", "text", "program", SIZE_MAX)
     tree = parse(text, name)
     held = [(number, line.rstrip("\r ")) for number, line in enumerate(text.split("\n"), 1) if line.strip("\r ")]
     held = [(number, line) for number, line in held if not line.lstrip(" ").startswith("#")]

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from reflexarc.contract.program import Condition
 from reflexarc.programs.compile import Compiled
-from reflexarc.programs.intervals import Box, Interval, Ranges, Standing
-from reflexarc.programs.kinds import Kind, parameter
-from reflexarc.programs.names import walk
+from reflexarc.programs.intervals import Box, Interval, Ranges, Standing, joined
+from reflexarc.programs.kinds import BIAS_NAMES, Kind, parameter
+from reflexarc.programs.names import walk, within
 from reflexarc.programs.text import statement_line
 from reflexarc.programs.tree import (
     Block,
@@ -52,7 +52,6 @@ from reflexarc.programs.tree import (
     blocks,
 )
 
-BIAS_NAMES = ("bias", "gate.bias")
 OTHERWISE = "otherwise"
 
 
@@ -176,7 +175,7 @@ class _State:
 
     def joined(self, other: _State) -> _State:
         height = self.height.joined(other.height) if self.height is not None and other.height is not None else None
-        return _State(self.bias.joined(other.bias), Box(self.tip.x.joined(other.tip.x), self.tip.y.joined(other.tip.y)), height)
+        return _State(self.bias.joined(other.bias), self.tip.joined(other.tip), height)
 
 
 def _way(begin: Interval, end: Interval) -> tuple[float, bool]:
@@ -317,7 +316,7 @@ class _Drawer:
                 self.apart = True
             else:
                 ends.append(state)
-        return _join(ends)
+        return joined(ends)
 
     def inner(self, block: Block, path: Path, state: _State, text: str, owner: Path) -> _State | None:
         """A block with a bracket of its own, from its first statement on."""
@@ -342,12 +341,12 @@ class _Drawer:
         times = "until it is left" if repeat.count is None else f"{repeat.count} times"
         self.bracket(first, times if repeat.index is None else f"{times} with {repeat.index}", path)
         self.apart = True
-        leaves = any(isinstance(one, Leave) for one in _within(repeat.body))
+        leaves = any(isinstance(one, Leave) for one in within(repeat.body))
         return end or (begin if leaves else None)
 
     def outcomes(self, body: Block, state: _State) -> Iterator[_State]:
         """Where the statements of a loop may have brought things before a turn begins."""
-        for statement in _within(body):
+        for statement in within(body):
             match statement:
                 case Let(into, value) if into in self.once:
                     self.known[into] = self.value(value, self.compiled.kinds[into], state)
@@ -365,7 +364,7 @@ class _Drawer:
         first = self.step(path, held, hold.settle_s)
         after = self.block(hold.body, (*path, 0), held)
         self.span(Lane.FEEDBACK, Shape.SPAN, first, "held")
-        if any(isinstance(one, Height) for one in _within(hold.body)):
+        if any(isinstance(one, Height) for one in within(hold.body)):
             self.span(Lane.HEIGHT, Shape.SPAN, first, "")
         return replace(after, height=None) if after is not None else None
 
@@ -379,7 +378,7 @@ class _Drawer:
         self.apart = True
         late = self.inner(wait.otherwise, (*path, 0), state, f"{OTHERWISE}, after the time-out", path)
         self.apart = True
-        return _join([state, late])
+        return joined([state, late])
 
     # What a statement does
 
@@ -473,21 +472,6 @@ class _Drawer:
                 self.moment(Lane.SCAN, path, state, "stop")
             case Emit(tag):
                 self.moment(Lane.RECORDS, path, state, tag)
-
-
-def _within(body: Block) -> Iterator[Statement]:
-    for statement in body:
-        yield statement
-        for block in blocks(statement):
-            yield from _within(block)
-
-
-def _join(ends: list[_State | None]) -> _State | None:
-    found = None
-    for end in ends:
-        if end is not None:
-            found = end if found is None else found.joined(end)
-    return found
 
 
 def _runs(steps: dict[int, Path]) -> Iterator[tuple[int, int, Path]]:

@@ -15,8 +15,8 @@ from reflexarc.calibration.calibration import ELEMENTARY_CHARGE_C
 from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.contract.program import Operation
 from reflexarc.programs.compile import Compiled, CompileError, compile_program
-from reflexarc.programs.intervals import Box, Interval, Ranges, Standing
-from reflexarc.programs.kinds import CHANNEL_KINDS, Kind, event_fields
+from reflexarc.programs.intervals import Box, Interval, Ranges, Standing, joined
+from reflexarc.programs.kinds import BIAS_NAMES, CHANNEL_KINDS, Kind, event_fields
 from reflexarc.programs.names import used, walk
 from reflexarc.programs.tree import (
     Block,
@@ -171,9 +171,9 @@ class _State:
             {name: self.known[name].joined(other.known[name]) for name in names},
             self.bias.joined(other.bias),
             self.setpoint.joined(other.setpoint),
-            Box(self.tip.x.joined(other.tip.x), self.tip.y.joined(other.tip.y)),
-            self.height.joined(other.height) if self.height and other.height else self.height or other.height,
-            self.held_bias.joined(other.held_bias) if self.held_bias and other.held_bias else self.held_bias or other.held_bias,
+            self.tip.joined(other.tip),
+            joined([self.height, other.height]),
+            joined([self.held_bias, other.held_bias]),
             max(self.level_A, other.level_A),
             max(self.settles_s, other.settles_s),
             max(self.away_m_per_s, other.away_m_per_s),
@@ -236,6 +236,8 @@ class _Walker:
             self.overhead_s[path] = self.overhead_s.get(path, 0.0) + scale.seconds(cycles)
         self.window_A = min(abs(limits.current_high_A), abs(limits.current_low_A))
         self.pulse_window_A = min(abs(limits.pulse_current_high_A), abs(limits.pulse_current_low_A))
+        moves = [statement.speed_m_per_s for _, statement in walk(self.compiled.tree) if isinstance(statement, Move)]
+        self.slowest_m_per_s = min(moves, default=math.inf)
         self.settling_s = SETTLING / self.given.bandwidth_Hz
         self.bias_min_V = limits.bias_min_V if self.given.tip and Cause.BIAS_LOW in limits.conditions else 0.0
 
@@ -324,16 +326,10 @@ class _Walker:
                 return after, cost + _Cost(own_s)
             case WaitEvent() | WaitFor():
                 return self.wait(statement, path, state, own_s)
-        waits_s = self.effect(statement, path, state)
-        after, seconds = waits_s
+        after, seconds = self.effect(statement, path, state)
         cost = _Cost(own_s + seconds)
         if isinstance(statement, Pulse):
             cost += _Cost(pulses=1)
-            if after.height is None:
-                back = self.current_at(
-                    replace(after, level_A=after.setpoint.high), self.value(statement.to_V, Kind.BIAS, after), after.bias
-                )
-                after = replace(after, level_A=max(after.level_A, back), settles_s=self.settling_s)
         if isinstance(statement, During) and statement.line is Line.BEAM:
             cost += _Cost(exposed_s=statement.for_s + self.limits.blanker_delay_s)
         waits = isinstance(statement, Sample | Wait | WaitSamples | WaitUntil | Move | Return | Ramp | Height | Pulse | During)
@@ -367,7 +363,7 @@ class _Walker:
     def choose(self, choice: If, path: Path, state: _State, own_s: float) -> tuple[_State | None, _Cost]:
         then, cost = self.block(choice.then, (*path, 0), state)
         otherwise, other = self.block(choice.otherwise, (*path, 1), state)
-        return _join([then, otherwise]), cost.most(other) + _Cost(own_s)
+        return joined([then, otherwise]), cost.most(other) + _Cost(own_s)
 
     def wait(self, statement: WaitEvent | WaitFor, path: Path, state: _State, own_s: float) -> tuple[_State | None, _Cost]:
         seconds = own_s + statement.timeout_s
@@ -377,7 +373,7 @@ class _Walker:
             self.ends(state, path)
             return came, _Cost(seconds)
         late, cost = self.block(statement.otherwise, (*path, 0), state)
-        return _join([came, late]), cost + _Cost(seconds)
+        return joined([came, late]), cost + _Cost(seconds)
 
     def event_names(self, statement: WaitEvent) -> dict[str, Interval]:
         fields = event_fields(self.compiled.tree.event(statement.event).score)
@@ -404,7 +400,7 @@ class _Walker:
         if end is not None and count != math.inf:
             ways.append(self.passed(end, own_s))
         after = [replace(way, waited=outside.waited or way.waited, marked=outside.marked or way.marked) for way in ways]
-        return _join(list(after)), total
+        return joined(list(after)), total
 
     def in_turn(self, repeat: Repeat, state: _State, turns: Interval) -> _State:
         return state if repeat.index is None else self.knows(state, repeat.index, turns)
@@ -473,7 +469,7 @@ class _Walker:
 
     def released(self, state: _State, path: Path) -> _State:
         if state.bias.least_magnitude < self.bias_min_V:
-            self.fault(path, f"the feedback may go on with a bias of {_volts(state.bias)}; {self.least_bias()}")
+            self.fault(path, f"the feedback may go on with a bias of {state.bias.shown('V')}; {self.least_bias()}")
         assert state.held_bias is not None
         level_A = max(self.current_at(state, state.held_bias, state.bias), state.setpoint.high)
         return replace(state, height=None, held_bias=None, level_A=level_A, settles_s=self.settling_s, strayed=False)
@@ -529,11 +525,11 @@ class _Walker:
             case Move():
                 return self.move(statement, path, state)
             case Return():
-                return self.back(state, path), self.travel_s(state.tip, self.ranges.scan, self.slowest_m_per_s())
+                return self.back(state, path), self.travel_s(state.tip, self.ranges.scan, self.slowest_m_per_s)
             case Height():
                 return self.height(statement, path, state)
             case Pulse():
-                return state, self.pulse(statement, path, state)
+                return self.pulse(statement, path, state)
             case During(_, for_s):
                 return state, for_s
         return state, 0.0
@@ -541,32 +537,25 @@ class _Walker:
     def knows(self, state: _State, name: str, value: Interval) -> _State:
         return replace(state, known=state.known | {name: value})
 
-    def slowest_m_per_s(self) -> float:
-        speeds = [statement.speed_m_per_s for _, statement in walk(self.compiled.tree) if isinstance(statement, Move)]
-        return min(speeds, default=math.inf)
-
     def set(self, name: str, value: Value, path: Path, state: _State) -> _State:
-        match name:
-            case "bias" | "gate.bias":
-                return self.set_bias(self.value(value, Kind.BIAS, state), path, state)
-            case "setpoint":
-                assert isinstance(value, Number)
-                if self.given.tip and value.value > MARGIN * self.window_A:
-                    most = show(MARGIN * self.window_A, "A", 3)
-                    self.fault(
-                        path, f"a setpoint of {show(value.value, 'A', 3)} is too near to the current's limit; accepted: up to {most}"
-                    )
-                level_A = max(state.level_A, value.value)
-                return replace(state, setpoint=Interval(value.value, value.value), level_A=level_A, settles_s=self.settling_s)
+        if name in BIAS_NAMES:
+            return self.set_bias(self.value(value, Kind.BIAS, state), path, state)
+        if name == "setpoint":
+            assert isinstance(value, Number)
+            if self.given.tip and value.value > MARGIN * self.window_A:
+                most = show(MARGIN * self.window_A, "A", 3)
+                self.fault(path, f"a setpoint of {show(value.value, 'A', 3)} is too near to the current's limit; accepted: up to {most}")
+            level_A = max(state.level_A, value.value)
+            return replace(state, setpoint=Interval(value.value, value.value), level_A=level_A, settles_s=self.settling_s)
         self.fault(path, f"what {name} does to the tip and the specimen is not shown here", risk=True)
         return state
 
     def set_bias(self, to: Interval, path: Path, state: _State) -> _State:
         reach = self.ranges.of_kind(Kind.BIAS)
         if not to.within(reach):
-            self.fault(path, f"the bias may be {_volts(to)}; the converter reaches {_volts(reach)}")
+            self.fault(path, f"the bias may be {to.shown('V')}; the converter reaches {reach.shown('V')}")
         if state.height is None and to.least_magnitude < self.bias_min_V:
-            self.fault(path, f"the bias may be {_volts(to)} with the feedback on; {self.least_bias()}")
+            self.fault(path, f"the bias may be {to.shown('V')} with the feedback on; {self.least_bias()}")
         after = replace(state, bias=to)
         if state.height is None:
             after = replace(after, level_A=max(self.current_at(state, state.bias, to), state.setpoint.high), settles_s=self.settling_s)
@@ -597,7 +586,7 @@ class _Walker:
             )
 
     def ramp(self, name: str, to: Value, rate: float, path: Path, state: _State) -> tuple[_State, float]:
-        if name not in ("bias", "gate.bias"):
+        if name not in BIAS_NAMES:
             self.fault(path, f"what {name} does to the tip and the specimen is not shown here", risk=True)
             return state, 2 * max(abs(end) for end in self.ranges.words(Kind.X)) / rate
         goal = self.value(to, Kind.BIAS, state)
@@ -619,8 +608,8 @@ class _Walker:
         to = Box(self.value(move.x, Kind.X, state), self.value(move.y, Kind.Y, state))
         for axis, found, reach in (("x", to.x, self.box.x), ("y", to.y, self.box.y)):
             if not found.within(reach):
-                self.fault(path, f"{axis} may be {_metres(found)}; the interlock's box is {_metres(reach)}")
-        way = Box(to.x.joined(state.tip.x), to.y.joined(state.tip.y))
+                self.fault(path, f"{axis} may be {found.shown('m')}; the interlock's box is {reach.shown('m')}")
+        way = to.joined(state.tip)
         for index, area in enumerate(self.limits.keep_outs):
             if way.x.low <= area.x_high_m and area.x_low_m <= way.x.high and way.y.low <= area.y_high_m and area.y_low_m <= way.y.high:
                 self.fault(path, f"the way there may lead through keep-out {index}")
@@ -629,7 +618,7 @@ class _Walker:
             most = show(self.followed_m_per_s(state), "m/s", 3)
             self.fault(path, f"{show(move.speed_m_per_s, 'm/s', 3)} is faster than the feedback follows; accepted: up to {most}")
         assert self.seen.tip is not None
-        self.seen.tip = Box(to.x.joined(self.seen.tip.x), to.y.joined(self.seen.tip.y))
+        self.seen.tip = to.joined(self.seen.tip)
         after = replace(state, tip=to, away_m_per_s=move.speed_m_per_s, strayed=state.strayed or state.height is not None)
         return after, self.travel_s(state.tip, to, move.speed_m_per_s)
 
@@ -651,7 +640,7 @@ class _Walker:
                 path, f"z at {show(speed, 'm/s', 3)} is too fast; accepted: up to {show(limit / 2, 'm/s', 3)}, half of the interlock's"
             )
         if to.high > self.calibration.z_range_m:
-            self.fault(path, f"the height may be {_metres(to)}; the scanner's z reaches ±{show(self.calibration.z_range_m, 'm', 3)}")
+            self.fault(path, f"the height may be {to.shown('m')}; the scanner's z reaches ±{show(self.calibration.z_range_m, 'm', 3)}")
         way = to.joined(state.height)
         self.seen.nearest_m = max(self.seen.nearest_m, -to.low)
         if state.strayed and to.low < LIFTED_M:
@@ -662,14 +651,14 @@ class _Walker:
         self.current(replace(state, height=Interval(way.low - overshoot_m, way.high)), state.held_bias, state.bias, path)
         return replace(state, height=to), (way.high - way.low) / speed * 1.02 + 4 * self.calibration.sample_period_s
 
-    def pulse(self, pulse: Pulse, path: Path, state: _State) -> float:
+    def pulse(self, pulse: Pulse, path: Path, state: _State) -> tuple[_State, float]:
         to = self.value(pulse.to_V, Kind.BIAS, state)
         reach = self.ranges.of_kind(Kind.BIAS)
         if not to.within(reach):
-            self.fault(path, f"the pulse may be of {_volts(to)}; the converter reaches {_volts(reach)}")
+            self.fault(path, f"the pulse may be of {to.shown('V')}; the converter reaches {reach.shown('V')}")
         way = to.joined(state.bias) if pulse.rise_s > 0 else to
         if state.height is None and way.least_magnitude < self.bias_min_V:
-            self.fault(path, f"the bias may be {_volts(way)} with the feedback on; {self.least_bias()}")
+            self.fault(path, f"the bias may be {way.shown('V')} with the feedback on; {self.least_bias()}")
         seconds = pulse.for_s + 2 * pulse.rise_s + pulse.settle_s
         if seconds > self.limits.pulse_s:
             self.fault(
@@ -679,7 +668,9 @@ class _Walker:
         self.seen.bias = self.seen.bias.joined(way)
         self.current(state, state.held_bias or state.bias, way, path, pulse=True)
         if state.height is None:  # it may have brought the current to the setpoint by the end of the pulse, and then the bias is back
-            self.current(replace(state, level_A=state.setpoint.high), to, state.bias, path)
+            settled = replace(state, level_A=state.setpoint.high)
+            self.current(settled, to, state.bias, path)
+            state = replace(state, level_A=max(state.level_A, self.current_at(settled, to, state.bias)), settles_s=self.settling_s)
         elif (
             self.given.tip
             and pulse.settle_s < PREAMP_S
@@ -687,25 +678,9 @@ class _Walker:
         ):
             text = "the current may still be that of the pulse when the pulse's limits end"
             self.fault(path, f"{text}; give it 'settle {show(PREAMP_S, 's')}' or more")
-        return seconds
-
-
-def _join(states: list[_State | None]) -> _State | None:
-    found: _State | None = None
-    for state in states:
-        if state is not None:
-            found = state if found is None else found.joined(state)
-    return found
+        return state, seconds
 
 
 def _ends(low: float | None, high: float | None, reach: float, code: float) -> Interval:
     """The converter ends one code before its reach, and what rounds beyond trips."""
     return Interval(max(-reach, -math.inf if low is None else low), min(reach - 2 * code, math.inf if high is None else high))
-
-
-def _volts(value: Interval) -> str:
-    return show(value.low, "V", 3) if value.low == value.high else f"{show(value.low, 'V', 3)} to {show(value.high, 'V', 3)}"
-
-
-def _metres(value: Interval) -> str:
-    return show(value.low, "m", 3) if value.low == value.high else f"{show(value.low, 'm', 3)} to {show(value.high, 'm', 3)}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -19,10 +17,9 @@ from numpy.typing import NDArray
 from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.contract.blocks.recorder import STATE_BLANK_BIT, STATE_HOLD_BIT, STATE_PULSE_BIT, STATE_SCAN_SHIFT
 from reflexarc.contract.blocks.scan import ScanState
-from reflexarc.report.figure import DPI, GRID, MEASURED, QUIET, STYLE, TRIP, plain_axes, scaled
+from reflexarc.report.figure import DPI, GRID, MEASURED, QUIET, STYLE, TRIP, plain_axes, scaled, write_png
 from reflexarc.safety.units import show
 from reflexarc.store.blackbox_file import BlackBoxFile
-from reflexarc.store.errors import StoreError, one_line
 from reflexarc.store.records import BlackBox
 
 SIZE_IN = (16.0, 9.0)
@@ -291,12 +288,7 @@ def draw_blackbox(path_png: str | os.PathLike[str], box: BlackBoxFile) -> None:
             axes[0].set_title(title)
             _draw_ring(axes, ring, _number(box, "limit") if _cause(box) in (Cause.CURRENT_HIGH, Cause.CURRENT_LOW) else None)
             figure.align_ylabels(axes)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    try:
-        Path(path_png).write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise StoreError(f"{path_png}: cannot be written ({one_line(error)})") from error
+        write_png(figure, path_png)
 
 
 def _draw_ring(axes: Sequence[Axes], ring: BlackBox, limit_A: float | None) -> None:

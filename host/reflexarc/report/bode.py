@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -13,8 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from reflexarc.control import Gains, Margins, Response, loop_gain
-from reflexarc.report.figure import DPI, GRID, MEASURED, QUIET, STYLE, TRIP, TRUE
-from reflexarc.store.errors import StoreError, one_line
+from reflexarc.report.figure import DPI, GRID, MEASURED, QUIET, STYLE, TRIP, TRUE, write_png
 
 Complex = NDArray[np.complex128]
 
@@ -88,9 +85,4 @@ def draw_bode(
         for ax in (magnitude, phase):
             ax.grid(True, which="both", color=GRID, lw=0.6)
             ax.legend(loc="upper right", frameon=False)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    try:
-        Path(path_png).write_bytes(buffer.getvalue())
-    except OSError as error_:
-        raise StoreError(f"{path_png}: cannot be written ({one_line(error_)})") from error_
+        write_png(figure, path_png)

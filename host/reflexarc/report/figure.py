@@ -111,9 +111,14 @@ def draw_report(
         _draw_profile(figure.add_subplot(bottom[0]), measured, true, geometry, row)
         _draw_trip(figure, bottom[1], blackbox)
         _draw_text(figure.add_subplot(bottom[2]), lines_of_text)
-        buffer = io.BytesIO()
-        # No version and no date in the file: two runs with one seed give the same bytes.
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        write_png(figure, path_png)
+
+
+def write_png(figure: Figure, path_png: str | os.PathLike[str]) -> None:
+    """A drawn figure into a file; `StoreError` if it can't be written. To be called while the figure's style is in force."""
+    buffer = io.BytesIO()
+    # No version and no date in the file: two runs with one seed give the same bytes.
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     try:
         Path(path_png).write_bytes(buffer.getvalue())
     except OSError as error:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -21,9 +19,8 @@ from matplotlib.patches import Polygon, Rectangle
 from reflexarc.programs.intervals import Interval
 from reflexarc.programs.timeline import Bracket, Course, Lane, Shape, Span, Step, Timeline
 from reflexarc.programs.tree import Path as Place
-from reflexarc.report.figure import DPI, GRID, INK, MEASURED, MISSING, QUIET, REACTION, STYLE, TRIP, TRUE
+from reflexarc.report.figure import DPI, GRID, INK, MEASURED, MISSING, QUIET, REACTION, STYLE, TRIP, TRUE, write_png
 from reflexarc.safety.units import show
-from reflexarc.store.errors import StoreError, one_line
 
 STEPS_MAX = 2000  # some 30,000 pixels of height
 
@@ -67,12 +64,7 @@ def draw_program(path_png: str | os.PathLike[str], chart: Timeline, numbers: Map
         matplotlib.rcParams.update(STYLE)
         picture = _Picture(chart, numbers)
         figure = picture.drawn(text)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    try:
-        Path(path_png).write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise StoreError(f"{path_png}: cannot be written ({one_line(error)})") from error
+        write_png(figure, path_png)
 
 
 class _Letters:

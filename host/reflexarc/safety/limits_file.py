@@ -14,7 +14,6 @@ from typing import Any
 from reflexarc.calibration import Calibration
 from reflexarc.contract.blocks.envelope import KEEP_OUT_EDGES
 from reflexarc.contract.blocks.interlock import Cause, ReadyLine
-from reflexarc.errors import BadInput
 from reflexarc.safety.limits import (
     BY_PATH,
     ENTRIES,
@@ -28,6 +27,7 @@ from reflexarc.safety.limits import (
     Rectangle,
 )
 from reflexarc.safety.units import UnitError, parse
+from reflexarc.text_file import NotText, read_text
 
 WHERE_PRESENT = "where present"
 SIZE_MAX = 1 << 20  # bytes; a limits file has a few thousand
@@ -76,19 +76,9 @@ class LimitsFile:
 def load_limits(path: Path, calibration: Calibration, board: BoardFacts | None = None) -> LimitsFile:
     """Read and check a file; LimitsRefused with all faults and their lines, BadInput if it can't be read."""
     try:
-        if path.is_fifo():  # opening it could wait for ever
-            raise BadInput(f"limits file {path}: is a pipe; accepted: an ordinary TOML file")
-        with path.open("rb") as file:
-            data = file.read(SIZE_MAX + 1)
-    except OSError as error:
-        raise BadInput(f"limits file {path}: {error.strerror or error}") from None
-    if len(data) > SIZE_MAX:
-        raise BadInput(f"limits file {path}: longer than {SIZE_MAX} bytes, so it is no limits file")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise LimitsRefused([Fault((), "not UTF-8")], str(path), [f"{path}:{line}: not UTF-8"]) from None
+        text = read_text(path, f"limits file {path}", "TOML", "limits file", SIZE_MAX)
+    except NotText as error:
+        raise LimitsRefused([Fault((), "not UTF-8")], str(path), [f"{path}:{error.line}: not UTF-8"]) from None
     return parse_limits(text, str(path), calibration, board)
 
 

@@ -12,7 +12,7 @@ from random import Random
 from reflexarc.contract.blocks import REGISTER_MAP
 from reflexarc.contract.blocks.interlock import Cause
 from reflexarc.contract.blocks.scan import ScanCommand
-from reflexarc.contract.blocks.sequencer import PROTECTED, SequencerCommand
+from reflexarc.contract.blocks.sequencer import PROTECTED, SequencerCommand, load_writes
 from reflexarc.contract.link import BusOperation, BusStatus
 from reflexarc.contract.program import Operand, Operation, Row
 from reflexarc.contract.registers import WORD_BYTES, Access
@@ -241,11 +241,7 @@ def _start(rig: Rig, rows: list[Row]) -> int:
     """Load a program and start it, whatever ran before; the cycle after which it runs."""
     rig.write({"sequencer.command": SequencerCommand.STOP, "sequencer.bank": 0})
     rig.run(20e-6)
-    writes = [("sequencer.load_row", 0)]
-    for row in rows:
-        value, control = row.words()
-        writes += [("sequencer.load_value", value), ("sequencer.load_control", control)]
-    rig.access([(BusOperation.WRITE, rig.address(name), value) for name, value in writes])
+    rig.access([(BusOperation.WRITE, rig.address(f"sequencer.{name}"), raw) for name, raw in load_writes(rows, 0)])
     rig.write({"sequencer.command": SequencerCommand.START})
     return rig.twin.cycle
 

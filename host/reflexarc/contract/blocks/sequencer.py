@@ -1,8 +1,9 @@
 """Sequencer: runs programs."""
 
 import enum
+from collections.abc import Iterable
 
-from reflexarc.contract.program import BANK_ROWS, BANKS, StopReason
+from reflexarc.contract.program import BANK_ROWS, BANKS, Row, StopReason
 from reflexarc.contract.registers import Access, Block, Register
 
 
@@ -36,3 +37,12 @@ BLOCK = Block(
         Register("missed", 0x38, Access.RO, "Events that came while one was still to be taken, since the last start.", unit="events"),
     ),
 )  # fmt: skip
+
+
+def load_writes(rows: Iterable[Row], bank: int) -> list[tuple[str, int]]:
+    """Registers and raw values that bring ``rows`` into a bank, in their order."""
+    writes = [("load_row", bank * BANK_ROWS)]
+    for row in rows:
+        value, control = row.words()
+        writes += [("load_value", value), ("load_control", control)]
+    return writes
