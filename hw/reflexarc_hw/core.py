@@ -15,7 +15,7 @@ from reflexarc.contract.program import Request
 from reflexarc_hw.blocks.capture import COUNTERS, Capture
 from reflexarc_hw.blocks.dose import Dose
 from reflexarc_hw.blocks.envelope import Envelope
-from reflexarc_hw.blocks.events import ThresholdEvents
+from reflexarc_hw.blocks.events import Events
 from reflexarc_hw.blocks.feedback import Feedback
 from reflexarc_hw.blocks.gate import LINES, READBACK, Gate
 from reflexarc_hw.blocks.interlock import GUARDED, JUDGES, Interlock
@@ -94,7 +94,7 @@ class Core(wiring.Component):
         m.submodules.dose = dose = Dose()
         m.submodules.gate = gate = Gate(n)
         m.submodules.capture = capture = Capture()
-        m.submodules.events = events = ThresholdEvents()
+        m.submodules.events = events = Events()
         m.submodules.reaction = reaction = Reaction()
         m.submodules.sequencer = sequencer = Sequencer()
         m.submodules.recorder = recorder = Recorder()

@@ -10,7 +10,7 @@ from reflexarc.contract.blocks import events
 from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.events import EVENT_LAYOUT, Event, EventSource
 from reflexarc.contract.words import to_bytes
-from reflexarc_hw.blocks.events import DETECTION, EMISSION, SCORED
+from reflexarc_hw.blocks.events import DETECTION, EMISSION, FOUND, SCORED
 from reflexarc_hw.lib.formats import MARKER, SAMPLE
 
 POSITION_MIN, POSITION_MAX = -(1 << 31), (1 << 31) - 1
@@ -116,6 +116,15 @@ class Bench:
             await cycles()
         self.drive(None)
         return fires
+
+    async def pixel_unwatched(self, values: list[int]) -> None:
+        """A pixel of these samples, 16 cycles apart."""
+        for number, value in enumerate(values):
+            self.drive(value, active=1, first=number == 0, last=number == len(values) - 1)
+            for _ in range(16):
+                await cycles()
+                self.drive(None)
+        self.model.pixel([(value, self.model.on, self.model.off, 1) for value in values])
 
     def check(self, packet: list[int], expected: Expected) -> None:
         event = Event.from_bytes(to_bytes(packet))
@@ -371,3 +380,78 @@ async def programs_see_events_with_their_score_and_emit_beside_them(dut):
     assert [record.score for record in ours] == bench.model.scores and len(ours) > 50
     theirs = [record for record in records if record.source == EventSource.PROGRAM]
     assert [dataclasses.replace(record, sequence=-1) for record in theirs] == emitted and len(theirs) > 50
+
+
+@cocotb.test()
+async def sources_beside_the_threshold_are_told_of_once_each(dut):
+    """Whatever comes together: each event as a detection, with its score two cycles later and as a record; what has no place is counted."""
+    rng = seeded("sources")
+    await start(dut)
+    bench = Bench(dut, rng, readiness=1)
+    sources = (EventSource.DETECTOR, EventSource.CORRELATOR)
+    found: list[Event] = []
+    detections: list[tuple[int, int, int]] = []
+    scored: list[dict[str, int]] = []
+    detected_at: list[int] = []
+    crowded = 0
+    running = True
+
+    async def find():
+        nonlocal crowded
+        quiet = [0, 0]  # cycles in which the last event of a source may still be on its way
+        while running:
+            inputs = []
+            for index, source in enumerate(sources):
+                quiet[index] -= 1
+                event = {"valid": int(rng.random() < 0.05), "class_id": rng.randrange(256), "model_id": rng.randrange(1 << 16)}
+                event |= {"score": rng.randrange(-(1 << 31), 1 << 31), "time": rng.randrange(1 << 64)}
+                event |= {name: rng.randrange(POSITION_MIN, POSITION_MAX + 1) for name in ("x", "y")}
+                if event["valid"] and 0 < quiet[index] < 50 - 3:
+                    event["valid"] = 0  # whether it has a place depends on what else is under way
+                elif event["valid"] and quiet[index] > 0:
+                    crowded += 1  # the last one is a few cycles old: not yet recorded
+                elif event["valid"]:
+                    quiet[index] = 50
+                    found.append(Event(source, sequence=-1, **{name: value for name, value in event.items() if name != "valid"}))
+                inputs.append(pack(FOUND, event))
+            dut.found.value = inputs[0] | inputs[1] << FOUND.size
+            await cycles()
+
+    async def watch():
+        cycle = 0
+        while running:
+            await settled()
+            seen = unpack(DETECTION, get(dut.detection))
+            if seen["valid"]:
+                detections.append((seen["class_id"], seen["x"], seen["y"]))
+                detected_at.append(cycle)
+            seen = unpack(SCORED, get(dut.scored))
+            if seen["valid"]:
+                assert cycle - parameters()["score_cycles"] == detected_at[len(scored)]
+                scored.append(seen)
+            await cycles()
+            cycle += 1
+
+    await bench.set(EventChannel.Z, 0, 0, 77)
+    await bench.enable(True)
+    tasks = [cocotb.start_soon(find()), cocotb.start_soon(watch())]
+    for _ in range(400):
+        level = rng.choice((-5, POSITION_MAX, 3, POSITION_MIN))
+        await bench.pixel_unwatched([level] * rng.choice((1, 2, 3)))
+    running = False
+    for task in tasks:
+        await task
+    dut.found.value = 0
+    await cycles(200)
+    records = [Event.from_bytes(to_bytes(packet)) for packet in bench.reader.packets]
+    assert [record.sequence for record in records] == list(range(len(records)))
+    for source in sources:
+        theirs = [dataclasses.replace(record, sequence=-1) for record in records if record.source == source]
+        assert theirs == [event for event in found if event.source == source] and len(theirs) > 50
+    ours = [record for record in records if record.source == EventSource.THRESHOLD]
+    assert [record.score for record in ours] == bench.model.scores and len(ours) > 50
+    told = sorted((record.class_id, record.x, record.y) for record in records)
+    assert told == sorted(detections) == sorted((seen["class_id"], seen["x"], seen["y"]) for seen in scored)
+    assert sorted((record.source, record.score) for record in records) == sorted((seen["source"], seen["score"]) for seen in scored)
+    assert await bench.bank.read("count") == len(records)
+    assert await bench.bank.read("lost") == crowded > 0

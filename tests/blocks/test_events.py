@@ -2,7 +2,7 @@
 
 from support import run_block
 
-from reflexarc_hw.blocks.events import ThresholdEvents
+from reflexarc_hw.blocks.events import Events
 from reflexarc_hw.blocks.events.events import BUFFER_WORDS
 from reflexarc_hw.blocks.events.events import DETECTION_CYCLES as DECLARED
 from reflexarc_hw.blocks.events.events import SCORE_CYCLES as SCORE_DECLARED
@@ -14,7 +14,7 @@ SCORE_CYCLES = 2  # from there to the scored event
 def test_events():
     assert (DECLARED, SCORE_DECLARED) == (DETECTION_CYCLES, SCORE_CYCLES)
     run_block(
-        ThresholdEvents(),
+        Events(),
         "cocotb_events",
         name="events",
         detection_cycles=DETECTION_CYCLES,

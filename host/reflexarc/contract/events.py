@@ -12,6 +12,8 @@ from reflexarc.contract.words import Field, Layout, to_bytes, to_words
 class EventSource(enum.IntEnum):
     THRESHOLD = 1  # per-pixel threshold with hysteresis
     PROGRAM = 2  # EMIT of a program: model_id is the part, score and x its two operands
+    DETECTOR = 3  # a network: score is its margin
+    CORRELATOR = 4  # a line unlike its predecessor: score is their correlation, Q1.15
 
 
 EVENT_LAYOUT = Layout(
