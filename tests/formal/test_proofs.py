@@ -19,6 +19,8 @@ BUILD = Path(__file__).parents[2] / "build" / "formal-short"
 TOYS = {proof.name: Entry(proof, "toy_proof", suite.table(toy_proof.__doc__)) for proof in toy_proof.PROOFS}
 SHORT = [job for entry in suite.entries() if entry.proof.short for job in suite.jobs(entry, short=True)]
 
+together = pytest.mark.xdist_group("toys")  # in one process, which runs each of them once
+
 
 @pytest.mark.parametrize("job", SHORT, ids=lambda job: job.name)
 def test_short_set(job: Job):
@@ -48,6 +50,7 @@ def perform(name: str) -> list[Job]:
     return jobs
 
 
+@together
 def test_a_right_proof():
     jobs = perform("right")
     assert [job.fault for job in jobs] == ["", "", ""]
@@ -57,6 +60,7 @@ def test_a_right_proof():
     assert (mutation.outcome, mutation.failed, mutation.step) == (Outcome.FAIL, ["below"], 10)
 
 
+@together
 def test_a_wrong_proof():
     prove, cover, survives, lost, strange = perform("wrong")
     assert prove.fault == "FAIL: below"
@@ -66,12 +70,14 @@ def test_a_wrong_proof():
     assert "not part of proof 'wrong'" in strange.fault
 
 
+@together
 def test_an_induction_that_does_not_close():
     prove, mutation = perform("not_inductive")
     assert prove.fault == "UNKNOWN: never_20"
     assert not mutation.fault
 
 
+@together
 def test_a_bounded_check_is_called_so():
     jobs = perform("bounded")
     assert not any(job.fault for job in jobs)
@@ -82,6 +88,7 @@ def test_a_bounded_check_is_called_so():
     assert "bounded, depth 12" in report.markdown(made)
 
 
+@together
 @pytest.mark.parametrize("name, code", [("right", 0), ("wrong", 1), ("not_inductive", 1)])
 def test_command(monkeypatch, capsys, tmp_path, name, code):
     monkeypatch.setattr(__main__, "entries", lambda: [TOYS[name]])
