@@ -173,12 +173,14 @@ class Requantizer(wiring.Component):
                 some_rest.eq(rest.any()),
             ]
         zero_point, low, high = (late(value, 0, 5) for value in (self.zero_point, self.low, self.high))
-        to_low, to_high = Signal(signed(9)), Signal(signed(9))
+        to_low, to_high, below_high = Signal(signed(9)), Signal(signed(9)), Signal(signed(9))
         with m.If(stages[4]):
-            m.d.sync += [to_low.eq(low - zero_point), to_high.eq(high - zero_point)]
+            # ~x is -x - 1: one adder each, here and in the next stage.
+            m.d.sync += [to_low.eq(low - zero_point), to_high.eq(high - zero_point), below_high.eq(high + ~zero_point)]
         zero_point, low, high = late(zero_point, 5, 6), late(low, 5, 7), late(high, 5, 7)
 
-        # Stage 6: up or not, and both results. Bit j of ``low_below`` is one of the 24 where the leading bit is below bit j - 1, the next one where it is bit j - 1.
+        # Stage 6: up or not, and what comes of either. Bit j of ``low_below`` is one of the 24 if the leading bit is below bit j - 1 of the ones;
+        # if it is bit j - 1, it is the next one.
         here = Cat(Const(1, 1), place)  # the leading bit is bit j - 1 or above
         there = Cat(place, Const(0, 1))  # it is above
         leading_some = some_high | (low_below & ~here).any()
@@ -188,23 +190,24 @@ class Requantizer(wiring.Component):
         odd = ones[0]
         whole = Cat(ones, ones_negative).as_signed()
         up = Signal()
-        results = [Signal(STORED, name=f"result_{n}") for n in range(2)]
-        is_low = [Signal(name=f"is_low_{n}") for n in range(2)]
-        is_high = [Signal(name=f"is_high_{n}") for n in range(2)]
+        value_down, value_up = Signal(STORED), Signal(STORED)
+        low_down, low_up, high_down, high_up = Signal(), Signal(), Signal(), Signal()  # it is at that end or beyond
         with m.If(stages[5]):
-            m.d.sync += up.eq(Mux(ones_half, odd | leading_some | (next_set & further_some), odd & leading_all))
-            for n in range(2):
-                m.d.sync += [
-                    results[n].eq(zero_point + whole + n),
-                    is_low[n].eq(whole + n <= to_low),
-                    is_high[n].eq(whole + n >= to_high),
-                ]
+            m.d.sync += [
+                up.eq(Mux(ones_half, odd | leading_some | (next_set & further_some), odd & leading_all)),
+                value_down.eq(zero_point + whole),
+                value_up.eq(zero_point - ~whole),
+                low_down.eq(whole <= to_low),
+                low_up.eq(whole < to_low),
+                high_down.eq(whole >= to_high),
+                high_up.eq(whole >= below_high),
+            ]
 
         # Stage 7: the value.
         with m.If(stages[6]):
-            m.d.sync += self.value.eq(Mux(up, results[1], results[0]))
-            with m.If(Mux(up, is_high[1], is_high[0])):
+            m.d.sync += self.value.eq(Mux(up, value_up, value_down))
+            with m.If(Mux(up, high_up, high_down)):
                 m.d.sync += self.value.eq(high)
-            with m.Elif(Mux(up, is_low[1], is_low[0])):
+            with m.Elif(Mux(up, low_up, low_down)):
                 m.d.sync += self.value.eq(low)
         return m
