@@ -1,0 +1,438 @@
+"""How a layer is cut into tiles: what the sixteen columns of the array are, which vectors they read, and the cheapest choice.
+
+A column of the array is an output at a place relative to the tile. Where a layer has fewer than sixteen outputs, places that are neighbours
+share a tile (with a kernel that is taller by what they are apart, and 0 where a tap does not belong), or two values of a pool's window do, and the
+greater one is taken at the end: a fold.
+
+Two ways to count bytes. By columns: a tile reads the same rows in each of its input columns, and a column's bytes have their own bounds. By
+line: the whole tensor is one column; a tile then has all rows of its output columns, and what is read may reach over ends of columns. The
+latter serves whatever has one row, and matrix products.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reflexarc.compiler.geometry import Bool, Geometry, Int8Array
+from reflexarc.compiler.network import Int64
+from reflexarc.contract.model import LAYER_LAYOUT, OUTPUTS, QUAD, RUN_LAYOUT, RunFlag
+from reflexarc.contract.words import Layout
+
+SHARED_OUTPUTS = 3 * OUTPUTS  # of a tile in which neighbours share: beyond it more weights buy no time
+RUN_VECTORS = (1 << 9) - 1
+
+
+class Fold(enum.Enum):
+    """Which of a pool's values stand beside each other in the array."""
+
+    NONE = "none"
+    ROWS = "rows"
+    COLUMNS = "columns"
+
+
+@dataclass(frozen=True)
+class Tiling:
+    line: bool
+    places: int  # rows of outputs in a tile; by line, columns
+    fold: Fold
+
+
+@dataclass(frozen=True)
+class Slot:
+    """``outputs`` columns of the array from ``column`` on: the sums at one place, counted in sums from the tile's first."""
+
+    column: int
+    row: int
+    x: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Vectors of a run. ``start``: byte in its input column, from the sum's first row; ``x``: input column, from the sum's first."""
+
+    stream: int
+    x: int
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """As ``RUN_LAYOUT`` has it; ``source`` is the tensor that is read."""
+
+    source: int
+    offset: int
+    count: int
+    flags: RunFlag
+    row: int
+    column: int
+    weight: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What is in the memories for one layer. ``weights``: [groups, rows, OUTPUTS, lanes]; ``bias`` and ``output`` by column of the array."""
+
+    runs: tuple[Run, ...]
+    weights: Int8Array
+    bias: Int64
+    output: NDArray[np.intp]
+
+
+def field_range(layout: Layout, name: str) -> tuple[int, int]:
+    """Least and greatest value that a field holds."""
+    field = next(field for field in layout.fields if field.name == name)
+    return (-(1 << (field.width - 1)), (1 << (field.width - 1)) - 1) if field.signed else (0, (1 << field.width) - 1)
+
+
+def _holds(layout: Layout, **values: int) -> bool:
+    return all(low <= values[name] <= high for name in values for low, high in [field_range(layout, name)])
+
+
+def cover(needed: Bool, lanes: int, from_end: bool) -> list[int]:
+    """Starts of the fewest vectors that hold all bytes that are needed."""
+    if from_end:
+        return sorted(len(needed) - lanes - start for start in cover(needed[::-1], lanes, False))
+    places = np.flatnonzero(needed)
+    if not len(places):
+        return []
+    first, last = int(places[0]), int(places[-1])
+    if len(places) == last - first + 1:
+        return list(range(first, last + 1, lanes))
+    starts = []
+    at = 0
+    while at < len(places):
+        starts.append(int(places[at]))
+        at = int(np.searchsorted(places, places[at] + lanes))
+    return starts
+
+
+def segments_of(starts: list[int], lanes: int, stream: int, x: int) -> list[Segment]:
+    """Vectors that lie one behind the other are one run."""
+    found: list[Segment] = []
+    for start in starts:
+        if found and found[-1].start + found[-1].count * lanes == start and found[-1].count < RUN_VECTORS:
+            found[-1] = Segment(stream, x, found[-1].start, found[-1].count + 1)
+        else:
+            found.append(Segment(stream, x, start, 1))
+    return found
+
+
+class Plan:
+    """A layer cut in one way, with what it costs. ``ValueError`` where the image has no room for its numbers."""
+
+    def __init__(self, geometry: Geometry, tiling: Tiling, lanes: int, ring: bool) -> None:
+        self.geometry, self.tiling, self.lanes, self.ring = geometry, tiling, lanes, ring
+        rows, columns = geometry.places
+        self.unit = geometry.outputs * (rows if tiling.line else 1)  # outputs of a place
+        self.tile_outputs = tiling.places * self.unit
+        self.groups = -(-self.tile_outputs // OUTPUTS)
+        along = columns if tiling.line else rows
+        self.row_tiles = -(-along // tiling.places)
+        self.output_columns = 1 if tiling.line else columns
+        before = OUTPUTS * (self.groups - 1)
+        self.last_group = self.tile_outputs - before
+        self.last_row = (along - (self.row_tiles - 1) * tiling.places) * self.unit - before
+        if self.last_row < 1 or tiling.places > along:
+            raise ValueError("the last tile of a column has too few outputs")
+        if tiling.fold is not Fold.NONE and self.tile_outputs > OUTPUTS // 2:
+            raise ValueError("a fold leaves eight outputs")
+        self._places()
+        self.sums = list(self._sums())
+        self.patterns = {self._pattern(slots): list[Segment]() for slots in self.sums}
+        for pattern in self.patterns:
+            self.patterns[pattern] = self._vectors(pattern)
+        self._steps()
+        self._check()
+
+    # Where a tile and its sums lie.
+
+    def _places(self) -> None:
+        geometry = self.geometry
+        (row_stride, column_stride), (pool_row_stride, pool_column_stride) = geometry.window.stride, geometry.pool.stride
+        top, left = geometry.window.pads[:2]
+        pool_top, pool_left = geometry.pool.pads[:2]
+        self.first_row = -pool_top * row_stride - top  # of the first tile, in the tensor
+        self.first_column = -pool_left * column_stride - left
+        columns = pool_column_stride * column_stride
+        if self.tiling.line:
+            self.row_step = self.tiling.places * columns * geometry.column_bytes
+            self.column_step = self.column_step_bytes = 0
+            self.columns, self.column_bytes = 1, geometry.shape.size
+        else:
+            self.row_step = self.tiling.places * pool_row_stride * row_stride * geometry.shape.channels
+            self.column_step, self.column_step_bytes = columns, columns * geometry.column_bytes
+            self.columns, self.column_bytes = geometry.shape.columns, geometry.column_bytes
+        # A step that is never taken need not be one that the image has room for.
+        if self.row_tiles == 1:
+            self.row_step = 0
+        if self.output_columns == 1:
+            self.column_step = self.column_step_bytes = 0
+
+    def _sums(self) -> Iterator[tuple[Slot, ...]]:
+        pool, outputs = self.geometry.pool, self.geometry.outputs
+        rows, columns = pool.kernel
+        if self.tiling.line:
+            height = self.geometry.places[0]
+            places = [((x * height + row) * outputs, row, x) for x in range(self.tiling.places) for row in range(height)]
+        else:
+            places = [(row * outputs, row, 0) for row in range(self.tiling.places)]
+
+        def pairs(size: int) -> list[tuple[int, int]]:
+            """Of neighbours; where their number is odd, one is in two pairs, which makes no difference to the greatest."""
+            return [(min(first, size - 2), min(first, size - 2) + 1) for first in range(0, size, 2)]
+
+        together: list[list[tuple[int, int]]]
+        if self.tiling.fold is Fold.ROWS:
+            together = [[(a, j), (b, j)] for j in range(columns) for a, b in pairs(rows)]
+        elif self.tiling.fold is Fold.COLUMNS:
+            together = [[(i, a), (i, b)] for a, b in pairs(columns) for i in range(rows)]
+        else:
+            together = [[(i, j)] for j in range(columns) for i in range(rows)]
+        for values in together:
+            yield tuple(
+                Slot(half * (OUTPUTS // 2) + column, row * pool.stride[0] + i, x * pool.stride[1] + j)
+                for half, (i, j) in enumerate(values)
+                for column, row, x in places
+            )
+
+    def _origin(self, slots: tuple[Slot, ...]) -> tuple[int, int]:
+        """Row and column of a sum's place, counted in sums. By line rows stay what they are."""
+        return 0 if self.tiling.line else min(slot.row for slot in slots), min(slot.x for slot in slots)
+
+    def _pattern(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
+        """Sums with the same pattern have the same weights and vectors."""
+        row, x = self._origin(slots)
+        return tuple(Slot(slot.column, slot.row - row, slot.x - x) for slot in slots)
+
+    def _extent(self, pattern: tuple[Slot, ...]) -> tuple[int, int]:
+        """Columns and rows that a pattern reads."""
+        window = self.geometry.window
+        height = max(slot.row for slot in pattern) * window.stride[0] + window.kernel[0]
+        width = max(slot.x for slot in pattern) * window.stride[1] + window.kernel[1]
+        return width, self.geometry.shape.rows if self.tiling.line else height
+
+    def _taps(self, slot: Slot) -> tuple[slice, slice, slice]:
+        """Columns and rows of the pattern that a slot reads, and the rows of the kernel that they meet."""
+        window = self.geometry.window
+        x = slot.x * window.stride[1]
+        row = slot.row * window.stride[0]
+        low, high = 0, window.kernel[0]
+        if self.tiling.line:
+            row += self.first_row
+            low, high = min(max(low, -row), high), max(min(high, self.geometry.shape.rows - row), 0)
+            high = max(low, high)
+        return slice(x, x + window.kernel[1]), slice(max(row + low, 0), max(row + low, 0) + high - low), slice(low, high)
+
+    # Which vectors it takes.
+
+    def _vectors(self, pattern: tuple[Slot, ...]) -> list[Segment]:
+        width, height = self._extent(pattern)
+        channels = self.geometry.shape.channels
+        found: list[Segment] = []
+        needs: list[Bool] = []
+        for stream in self.geometry.streams:
+            taken = stream.occupied()
+            need: Bool = np.zeros((width, height, channels), np.bool_)
+            for slot in pattern:
+                columns, rows, kernel_rows = self._taps(slot)
+                need[columns, rows] |= taken[:, kernel_rows]
+            needs.append(need.reshape(1 if self.tiling.line else width, -1))
+        for x in range(len(needs[0])):
+            for number, need in enumerate(needs):
+                found += segments_of(cover(need[x], self.lanes, self.ring), self.lanes, number, x)
+        return found or [Segment(0, 0, 0, 1)]  # weights that are all 0
+
+    def _steps(self) -> None:
+        multiplied = [self.patterns[self._pattern(slots)] for slots in self.sums]
+        self.vectors = sum(segment.count for segments in multiplied for segment in segments)
+        self.tiles = self.output_columns * self.row_tiles * self.groups
+        folds = int(self.tiling.fold is not Fold.NONE)
+        drained = -(-min(self.tile_outputs, OUTPUTS) // QUAD) if self.tiles > 1 else 0
+        self.idle = max(0, drained - self.vectors - folds)
+        self.tile_steps = self.idle + self.vectors + folds
+        self.steps = self.tiles * self.tile_steps
+        self.run_count = int(self.idle > 0) + sum(map(len, multiplied)) + folds
+        self.weight_rows = self.groups * sum(segment.count for segments in self.patterns.values() for segment in segments)
+
+    @cached_property
+    def needs(self) -> Int64:
+        """Bytes of the window that have to be there before each of the layer's steps, the idle ones left out."""
+        rows = [
+            self._place(slots, segment)[0] + self.lanes * (index + 1)
+            for slots in self.sums
+            for segment in self.patterns[self._pattern(slots)]
+            for index in range(segment.count)
+        ]
+        tiles = np.arange(self.output_columns)[:, None] * self.column_step_bytes + np.arange(self.row_tiles) * self.row_step
+        needs: Int64 = tiles.reshape(-1, 1, 1) + np.repeat(np.array([rows], np.int64), self.groups, axis=0)
+        return np.clip(needs, 0, self.geometry.shape.size)
+
+    def after(self, record_bytes: int) -> int:
+        """Steps from the first on that waits for something of the window's last record."""
+        waits = self.needs.reshape(-1, self.vectors) > self.geometry.shape.size - record_bytes
+        if not waits.any():
+            return 0
+        tile, vector = divmod(int(np.argmax(waits)), self.vectors)
+        return (self.tiles - tile) * self.tile_steps - self.idle - vector
+
+    def _place(self, slots: tuple[Slot, ...], segment: Segment) -> tuple[int, int, int]:
+        """Offset, row and column of a run."""
+        row, x = self._origin(slots)
+        column = self.first_column + x * self.geometry.window.stride[1] + segment.x
+        if self.tiling.line:
+            byte = column * self.geometry.column_bytes + segment.start
+            return byte, byte, 0
+        byte = (self.first_row + row * self.geometry.window.stride[0]) * self.geometry.shape.channels + segment.start
+        return column * self.geometry.column_bytes + byte, byte, column
+
+    def _check(self) -> None:
+        if not _holds(
+            LAYER_LAYOUT,
+            columns=self.columns,
+            column_bytes=self.column_bytes,
+            row_step=self.row_step,
+            column_step_bytes=self.column_step_bytes,
+            column_step=self.column_step,
+            output_columns=self.output_columns,
+            row_tiles=self.row_tiles,
+            groups=self.groups,
+        ):
+            raise ValueError("beyond the fields of a layer")
+        for slots in self.sums:
+            for segment in self.patterns[self._pattern(slots)]:
+                offset, row, column = self._place(slots, segment)
+                if not _holds(RUN_LAYOUT, offset=offset, row=row, column=column):
+                    raise ValueError("beyond the fields of a run")
+        self._constants()
+
+    def _constants(self) -> Int64:
+        """By line, rows above and below the tensor have no bytes: what they would give, by column of the array.
+
+        The bias takes it, which comes after the pool: all values of a window must have the same.
+        """
+        geometry = self.geometry
+        constants = np.zeros(self.groups * OUTPUTS, np.int64)
+        if not self.tiling.line or geometry.pad == 0:
+            return constants
+        kernel_rows = sum(stream.weights.sum(axis=(1, 3), dtype=np.int64) for stream in geometry.streams)
+        assert isinstance(kernel_rows, np.ndarray)
+        known: dict[int, Int64] = {}
+        for slots in self.sums:
+            for slot in slots:
+                inside = self._taps(slot)[2]
+                value = geometry.pad * (kernel_rows.sum(axis=1) - kernel_rows[:, inside].sum(axis=1))
+                column = slot.column % (OUTPUTS // 2) if self.tiling.fold is not Fold.NONE else slot.column
+                if known.setdefault(column, value) is not value and (known[column] != value).any():
+                    raise ValueError("rows that are not there differ within a pool's window")
+                constants[column : column + geometry.outputs] = value
+        return constants
+
+    # What goes into the memories.
+
+    def _rows(self, pattern: tuple[Slot, ...], segments: list[Segment], dense: list[Int8Array]) -> list[Int8Array]:
+        """Rows of weights of each segment, [groups, count, OUTPUTS, lanes]."""
+        width, height = self._extent(pattern)
+        geometry = self.geometry
+        pieces = 1 if self.tiling.line else width
+        blocks = []
+        for weights in dense:
+            block = np.zeros((width, height, geometry.shape.channels, self.groups * OUTPUTS), np.int8)
+            for slot in pattern:
+                columns, rows, kernel_rows = self._taps(slot)
+                block[columns, rows, :, slot.column : slot.column + geometry.outputs] = weights[:, :, kernel_rows].transpose(3, 2, 1, 0)
+            blocks.append(block.reshape(pieces, -1, self.groups * OUTPUTS))
+        size = blocks[0].shape[1]
+        margin = self.lanes  # vectors may begin before the first byte and end after the last one
+        found = []
+        for segment in segments:
+            padded = np.zeros((size + 2 * margin, self.groups * OUTPUTS), np.int8)
+            padded[margin : margin + size] = blocks[segment.stream][segment.x]
+            first = margin + segment.start
+            part = padded[first : first + segment.count * self.lanes]
+            if len(part) < segment.count * self.lanes:
+                part = np.concatenate([part, np.zeros((segment.count * self.lanes - len(part), part.shape[1]), np.int8)])
+            found.append(part.reshape(segment.count, self.lanes, self.groups, OUTPUTS).transpose(2, 0, 3, 1))
+        return found
+
+    def build(self) -> Tile:
+        dense = [stream.dense() for stream in self.geometry.streams]
+        runs: list[Run] = []
+        weights: list[Int8Array] = []
+        known: dict[bytes, int] = {}
+        rows_so_far = 0
+        patterns: dict[tuple[Slot, ...], list[int]] = {}
+        for pattern, segments in self.patterns.items():
+            first_rows = []
+            for rows in self._rows(pattern, segments, dense):
+                key = rows.shape[1].to_bytes(2, "little") + rows.tobytes()
+                if key not in known:
+                    known[key] = rows_so_far
+                    weights.append(rows)
+                    rows_so_far += rows.shape[1]
+                first_rows.append(known[key])
+            patterns[pattern] = first_rows
+        for number, slots in enumerate(self.sums):
+            pattern = self._pattern(slots)
+            segments = self.patterns[pattern]
+            for index, (segment, weight) in enumerate(zip(segments, patterns[pattern], strict=True)):
+                flags = RunFlag(0)
+                if index == 0:
+                    flags |= RunFlag.FIRST
+                if index == len(segments) - 1:
+                    flags |= RunFlag.LAST
+                    if number == 0:
+                        flags |= RunFlag.POOL_FIRST
+                    if number == len(self.sums) - 1 and self.tiling.fold is Fold.NONE:
+                        flags |= RunFlag.DRAIN
+                offset, row, column = self._place(slots, segment)
+                runs.append(Run(self.geometry.streams[segment.stream].source, offset, segment.count, flags, row, column, weight))
+        # Idle steps ask for no byte that the tile does not need anyway; they stand first, for the last one should not wait for the others.
+        if self.idle:
+            runs.insert(0, Run(runs[0].source, runs[0].offset - self.lanes * self.idle, self.idle, RunFlag.IDLE, 0, 0, 0))
+        if self.tiling.fold is not Fold.NONE:
+            last = runs[-1]
+            offset = last.offset + self.lanes * (last.count - 1)
+            runs.append(Run(last.source, offset, 1, RunFlag.IDLE | RunFlag.FOLD | RunFlag.DRAIN, 0, 0, 0))
+        outputs = self.geometry.outputs
+        bias = np.zeros(self.groups * OUTPUTS, np.int64)
+        bias[: self.tile_outputs] = np.tile(self.geometry.bias, self.tile_outputs // outputs)
+        output = np.tile(np.arange(outputs), self.tile_outputs // outputs)
+        return Tile(tuple(runs), np.concatenate(weights, axis=1), bias + self._constants(), output)
+
+
+def candidates(geometry: Geometry) -> Iterator[Tiling]:
+    rows, columns = geometry.places
+    folds = [Fold.NONE]
+    if geometry.pool.kernel[0] > 1:
+        folds.append(Fold.ROWS)
+    if geometry.pool.kernel[1] > 1:
+        folds.append(Fold.COLUMNS)
+    for line in (False, True):
+        along, unit = (columns, rows * geometry.outputs) if line else (rows, geometry.outputs)
+        for places in range(1, along + 1):
+            if places > 1 and places * unit > SHARED_OUTPUTS:
+                break
+            if line and places == 1 and rows > 1 and unit > SHARED_OUTPUTS:
+                break
+            for fold in folds:
+                if fold is Fold.NONE or places * unit <= OUTPUTS // 2:
+                    yield Tiling(line, places, fold)
+
+
+def plans(geometries: list[Geometry], lanes: int, ring: bool) -> list[Plan]:
+    """All that the image has room for."""
+    found = []
+    for geometry in geometries:
+        for tiling in candidates(geometry):
+            try:
+                found.append(Plan(geometry, tiling, lanes, ring))
+            except ValueError:
+                continue
+    return found
