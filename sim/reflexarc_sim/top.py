@@ -12,13 +12,13 @@ from reflexarc_hw.platforms.timing import Rate
 
 
 class TwinTop(wiring.Component):
-    """``Core`` in a clock domain without reset: it starts from its power-up values, as an FPGA does.
+    """A component, its ports prefixed with ``core``, in a clock domain without reset: it starts from its power-up values, as an FPGA does.
 
     The reset of a board is one more input of every register; without it Verilator's model runs half as fast again.
     """
 
-    def __init__(self, rate: Rate) -> None:
-        self._core = Core(rate)
+    def __init__(self, core: wiring.Component) -> None:
+        self._core = core
         super().__init__({"clk": In(1), "core": Out(self._core.signature)})
 
     def elaborate(self, platform):  # type: ignore[no-untyped-def]
@@ -67,11 +67,16 @@ def _sleeping_registers(module: str) -> str:
 
 
 def twin_verilog(rate: Rate) -> str:
-    """Verilog text of ``TwinTop(rate)``, module ``twin``.
+    """Verilog text of the core at ``rate``, module ``twin``, for Verilator."""
+    return fast_verilog(TwinTop(Core(rate)), "twin")
+
+
+def fast_verilog(component: TwinTop, name: str) -> str:
+    """Verilog text of a module ``name``.
 
     Each edge of ``clk`` counts as a clock edge: an evaluation of the model for the idle edge would cost a tenth of its time.
     """
-    text = str(verilog.convert(TwinTop(rate), name="twin", emit_src=False))
+    text = str(verilog.convert(component, name=name, emit_src=False))
     assert text.count("posedge") == text.count("always @(posedge clk)") > 0
     text = text.replace("always @(posedge clk)", "always @(edge clk)")
     return "".join(_sleeping_registers(module) for module in re.split(r"(?m)^(?=module )", text))
