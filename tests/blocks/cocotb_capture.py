@@ -1,3 +1,4 @@
+from collections import deque
 from collections.abc import Iterator
 
 import cocotb
@@ -9,6 +10,7 @@ from reflexarc.contract.blocks import capture
 from reflexarc.contract.packets import Channel, Packet
 from reflexarc.contract.words import to_bytes
 from reflexarc_hw.blocks.capture.capture import BUFFER_WORDS
+from reflexarc_hw.blocks.capture.pixel import PIXEL
 from reflexarc_hw.lib.formats import CODE, MARKER, POSITION, SAMPLE
 from reflexarc_hw.lib.packet import WORD
 
@@ -56,6 +58,7 @@ class Bench:
         self._levels, self._since = [0, 0], [9, 9]
         self._latest = 0  # code of the monitor
         self._held: int | None = None
+        self.due: deque[dict | None] = deque([None] * parameters()["whole_pixel_cycles"])
 
     async def cycle(self, *, tick=False, marker=None, aborted=False, z=0, codes=(0, 0)) -> None:
         dut, rng = self.dut, self.rng
@@ -98,9 +101,23 @@ class Bench:
             self.model.sample(marker, values, self.registers["channels"], self.time)
         if aborted:
             self.model.abort()
+        self.look_at_pixel()
+        self.due.append(self.model.pixel if tick and marker and marker["last"] else None)
         self.take(ready)
         self.time += 1
         await cycles()
+
+    def look_at_pixel(self) -> None:
+        """Each whole pixel is told of once, so many cycles after its last sample, and nothing else is."""
+        seen, due = unpack(PIXEL, get(self.dut.pixel)), self.due.popleft()
+        assert seen["valid"] == int(due is not None)
+        if due is not None:
+            assert list(seen.pop("sums").values()) == due["sums"]
+            for name in ("x", "y"):
+                assert seen.pop(name) & 0xFFFFFFFF == due[name]
+            assert seen == {"valid": 1} | {
+                name: due[name] for name in ("line_first", "line_last", "direction", "second", "index", "samples")
+            }
 
     def take(self, ready: bool) -> None:
         """The stream: what is offered stays until it is taken; packets are checked as they end."""

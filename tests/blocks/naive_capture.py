@@ -46,6 +46,8 @@ class NaiveCapture:
         self.lines: list[Line] = []
         self._open = False
         self._samples: list[dict[Channel, int]] = []
+        self._line_first = False
+        self.pixel: dict[str, Any] = {}  # the last whole one
 
     def sample(self, marker: dict[str, Any] | None, values: dict[Channel, int], mask: int, time: int) -> None:
         if marker is None:
@@ -58,8 +60,13 @@ class NaiveCapture:
             self._open = True
         if marker["first"]:
             self._samples = []
+            self._line_first = False
+        self._line_first |= bool(marker["line_first"])
         self._samples.append(values)
         if marker["last"]:
+            self.pixel = {name: int(marker[name]) for name in ("line_last", "direction", "second", "index")}
+            self.pixel |= {"line_first": int(self._line_first), "samples": len(self._samples), "x": marker["x"], "y": marker["y"]}
+            self.pixel |= {"sums": [sum(values[channel] for values in self._samples) for channel in Channel]}
             sums = (sum(values[channel] for values in self._samples) for channel in self.lines[-1].channels)
             self.lines[-1].pixels.append((marker["index"], len(self._samples), *sums))
         if marker["line_last"]:

@@ -1,6 +1,6 @@
 """Per-pixel sums and their packets."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -8,16 +8,16 @@ from amaranth.lib.wiring import In, Out
 from reflexarc.contract.blocks import capture
 from reflexarc.contract.blocks.signals import CURRENT, MONITOR
 from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, SUM_WORDS, TRAILER_LAYOUT, Channel
+from reflexarc_hw.blocks.capture.pixel import PIXEL, SAMPLES_BITS, SUM
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import CODE, MARKER, POSITION, SAMPLE, SAMPLES, TIME
 from reflexarc_hw.lib.packet import WORD, PacketBuffer, pack_words
 
-SAMPLES_BITS = 24  # a pixel has at most 2**24 - 1 samples
-SUM = signed(POSITION.width + SAMPLES_BITS)  # holds the sum of that many positions, and so of that many samples
 COUNTERS = 2
 COUNT_BITS = 16  # pulses in a sample period
 
 BUFFER_WORDS = 2048
+PIXEL_CYCLES = 2
 RECORD_WORDS_MAX = PIXEL_LAYOUT.words + SUM_WORDS * len(Channel)
 # What must be free for a pixel: its own words, the trailer, and 5 for the room's delay
 RESERVE_WORDS = RECORD_WORDS_MAX + TRAILER_LAYOUT.words + 5
@@ -35,6 +35,8 @@ class Capture(wiring.Component):
     trailer and in ``pixels_lost``; a line for whose header there is no room, or that begins before the last packet is written, is dropped
     whole and shows as a gap in the packets' sequence numbers too.
 
+    ``pixel`` is each whole pixel, PIXEL_CYCLES after its last sample, whatever becomes of its record.
+
     ``pulses`` are counted from one sample to the next; a sample's count is that of the period before, in which its conversion was asked for.
     """
 
@@ -47,6 +49,7 @@ class Capture(wiring.Component):
     time: In(TIME)
     pixels: In(16)
     pixel_samples: In(24)
+    pixel: Out(PIXEL)
     stream: Out(stream.Signature(WORD))
 
     def elaborate(self, platform):
@@ -101,6 +104,17 @@ class Capture(wiring.Component):
         with m.If(counted):
             m.d.sync += [sums[channel].eq(Mux(marker.first, 0, sums[channel]) + value) for channel, value in values.items()]
             m.d.sync += [number.eq(Mux(marker.first, 0, number) + 1), index.eq(marker.index)]
+
+        # Its first pixel may be its only one.
+        begun, line_first = Signal(), Signal()
+        with m.If(counted):
+            m.d.comb += line_first.eq(marker.line_first | begun)
+            m.d.sync += begun.eq(line_first & ~marker.last)
+            m.d.sync += [self.pixel[name].eq(marker[name]) for name in ("line_last", "direction", "second", "x", "y")]
+            m.d.sync += self.pixel.line_first.eq(line_first)
+        m.d.sync += self.pixel.valid.eq(counted & marker.last)
+        m.d.comb += [self.pixel.index.eq(index), self.pixel.samples.eq(number)]
+        m.d.comb += [self.pixel.sums[channel].eq(sums[channel]) for channel in Channel]
 
         # A packet is under way from its line's first sample until its CRC is written. A line that begins meanwhile is left out.
         idle = Signal()  # the last packet is written, or will be by the time a new header is

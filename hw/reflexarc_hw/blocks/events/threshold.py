@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.blocks.events import EventChannel
-from reflexarc_hw.blocks.capture.capture import SAMPLES_BITS, SUM
+from reflexarc_hw.blocks.capture.pixel import SAMPLES_BITS, SUM
 from reflexarc_hw.blocks.events.found import FOUND
 from reflexarc_hw.lib.conditions import held
 from reflexarc_hw.lib.formats import MARKER, POSITION, SAMPLE, TIME
