@@ -82,7 +82,8 @@ class Control(wiring.Component):
     """One step a cycle, from the layers and runs in its memories.
 
     The first step of a layer is fetched ahead and stands at hand until it may go: after ``begin``, or once the layer before it is done
-    (``drained``; ``done`` for the last layer). A step that reads what has not arrived waits where it would be issued, and all behind it.
+    (``drained``; ``done`` for the last layer). A step that reads what has not arrived waits where it would be issued, and all behind it;
+    an idle one reads nothing.
 
     ``layer`` is the one whose steps are issued, from the cycle before its first one is; ``layer_starts`` is high in that cycle.
     ``restart``: whatever is under way is to be dropped.
@@ -342,7 +343,7 @@ class Control(wiring.Component):
                 m.d.sync += [
                     place_marks.eq(marks),
                     address.eq(offset + Mux(ring, base, layer.in_base)),
-                    needed.eq(Mux(ring, Mux(offset > window_less, self.window_bytes, offset + lanes), 0)),
+                    needed.eq(Mux(ring & marks.multiplies, Mux(offset > window_less, self.window_bytes, offset + lanes), 0)),
                     begins.eq(row),
                     ends.eq(layer.column_bytes + ~row),
                     column_inside.eq(~column[-1] & (column < layer.columns)),
