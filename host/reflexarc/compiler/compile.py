@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reflexarc.compiler.allocate import Allocation, Tensor, allocate
-from reflexarc.compiler.cycles import Cycles, LayerCycles, cycles_of, quads
+from reflexarc.compiler.cycles import Cycles, LayerCycles, quads
 from reflexarc.compiler.fit import Use, check_head, check_view, engine_uses, line_pixels, refuse_what_does_not_fit, view_uses
 from reflexarc.compiler.image import Image, pack_image, packed
 from reflexarc.compiler.lower import Lowered, LoweredLayer, lower
@@ -79,9 +79,8 @@ def compile_network(network: Network, view: View, head: Head, lanes: int, model_
 
 
 def _compiled(network: Network, view: View, head: Head, lanes: int, model_id: int, thrifty: bool) -> Compiled:
-    record_bytes = view.rows * len(view.channels)
-    lowered = lower(network, lanes, record_bytes, thrifty)
-    tensors = _tensors(lowered, network.input)
+    lowered = lower(network, lanes, len(view.channels), thrifty)
+    tensors = _tensors(lowered)
     allocation = allocate(tensors)
     tables = _tables(lowered)
     uses = engine_uses(lowered.layers, lanes, tensors, allocation.size, len(tables)) + view_uses(view)
@@ -92,15 +91,13 @@ def _compiled(network: Network, view: View, head: Head, lanes: int, model_id: in
         **_memories(lowered, allocation, tables, lanes),
     }
     image = Image(lanes, model_id, memories)
-    cycles = _cycles(lowered, lanes, record_bytes)
+    cycles = _cycles(lowered, len(view.channels))
     return Compiled(
         words=pack_image(image),
         image=image,
         lanes=lanes,
         model_id=model_id,
-        layers=tuple(
-            _report(layer, lanes, spent.steps + spent.change(lanes)) for layer, spent in zip(lowered.layers, cycles.layers, strict=True)
-        ),
+        layers=tuple(_report(layer, lanes, cycles.of_layer(number)) for number, layer in enumerate(lowered.layers)),
         uses=tuple(uses),
         cycles=cycles,
         line_pixels=line_pixels(view),
@@ -108,7 +105,7 @@ def _compiled(network: Network, view: View, head: Head, lanes: int, model_id: in
     )
 
 
-def _tensors(lowered: Lowered, network_input: str) -> list[Tensor]:
+def _tensors(lowered: Lowered) -> list[Tensor]:
     """What lies in the activation memory: all but the input, which is in the ring, and the output."""
     last = {source: number for number, layer in enumerate(lowered.layers) for source in layer.layer.sources}
     return [
@@ -239,13 +236,20 @@ def _settings(view: View, head: Head, model_id: int, layers: int) -> list[int]:
     return packed(SETTINGS_LAYOUT, values, "settings")
 
 
-def _cycles(lowered: Lowered, lanes: int, record_bytes: int) -> Cycles:
-    found = []
-    for number, layer in enumerate(lowered.layers):
-        plan = layer.plan
-        after = plan.after(record_bytes) if number == 0 else plan.steps
-        found.append(LayerCycles(layer.layer.name, plan.steps, after, quads(plan.last_row)))
-    return cycles_of(lanes, found)
+def _cycles(lowered: Lowered, last_bytes: int) -> Cycles:
+    """Of a record the lines before are in the ring ahead of the pixel that it is about: what comes last is a value of each channel."""
+    return Cycles(
+        tuple(
+            LayerCycles(
+                name=layer.layer.name,
+                steps=layer.plan.steps,
+                after=layer.plan.after(last_bytes) if number == 0 else layer.plan.steps,
+                quads=quads(layer.plan.last_row),
+                table=layer.layer.table is not None,
+            )
+            for number, layer in enumerate(lowered.layers)
+        )
+    )
 
 
 def _how(layer: LoweredLayer) -> str:

@@ -26,6 +26,8 @@ from reflexarc.contract.model import (
 )
 from reflexarc.errors import BadInput
 
+RING_MARGIN = 8  # bytes that are left free beside a window; a test compares it with the gateware's
+
 
 @dataclass(frozen=True)
 class Use:
@@ -87,7 +89,7 @@ def view_uses(view: View) -> list[Use]:
     record = view.rows * len(view.channels)
     window = record * view.records
     return [
-        Use("ring", window, RING_BYTES, "bytes", f"a window of {RING_BYTES // record if record else 0} records would fit"),
+        Use("ring", window, RING_BYTES - RING_MARGIN, "bytes", f"a window of {(RING_BYTES - RING_MARGIN) // record} records would fit"),
         Use(
             "record",
             record,
@@ -101,7 +103,7 @@ def view_uses(view: View) -> list[Use]:
 def line_pixels(view: View) -> int | None:
     """The longest line, in pixels, of which the view's former lines can be kept; None where none are."""
     former = (view.rows - 1) * len(view.channels)
-    return LINE_BYTES // former if former else None
+    return (LINE_BYTES - CHANNELS) // former if former else None
 
 
 def refuse_what_does_not_fit(uses: Sequence[Use]) -> None:

@@ -176,6 +176,7 @@ def equivalents(geometry: Geometry) -> list[Geometry]:
                     bias=geometry.bias[:block],
                     multiplier=geometry.multiplier[:block],
                     window=Window((1, places)),
+                    pool=Window(),
                     places=(blocks, 1),
                 )
             )

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from reflexarc.compiler.cycles import LAYER_CYCLES
+from reflexarc.compiler.exact import SUM_MAX, split
 from reflexarc.compiler.geometry import Geometry, equivalents, geometry_of, pool_hangs_over
 from reflexarc.compiler.network import Int64, Layer, Network, Shape, Window
 from reflexarc.compiler.refusal import refuse, shown
 from reflexarc.compiler.tiling import Plan, Tile, plans
-from reflexarc.contract.model import ACCUMULATOR_BITS, MANTISSA_BITS, PARAMETER_LAYOUT, PARAMETERS, WEIGHT_BYTES
+from reflexarc.contract.model import PARAMETERS, WEIGHT_BYTES
 
-LAYER_CHANGE_CYCLES = 26  # about; what a layer more costs when ways are compared
-SUM_LIMIT = 1 << (ACCUMULATOR_BITS - 1)
-SHIFT_MAX = (1 << next(field.width for field in PARAMETER_LAYOUT.fields if field.name == "shift")) - 1
+LAYER_CHANGE_CYCLES = LAYER_CYCLES + 3  # with its quads, about; what a layer more costs when ways are compared
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,6 @@ class LoweredLayer:
 class Lowered:
     layers: tuple[LoweredLayer, ...]
     shapes: dict[str, Shape]
-
-
-def multiplier_bits(multiplier: np.float32) -> tuple[int, int]:
-    """Mantissa and shift of ``PARAMETER_LAYOUT``; exact, or where the shift can't be had such that every result is the same."""
-    fraction, exponent = np.frexp(np.float64(multiplier))
-    # Without a shift every sum but 0 is beyond what is stored, with the greatest one none reaches a half.
-    return int(fraction * (1 << MANTISSA_BITS)), min(max(MANTISSA_BITS - int(exponent), 0), SHIFT_MAX)
 
 
 def identity(name: str, source: str, target: str, channels: int) -> Layer:
@@ -128,13 +121,13 @@ def _early_refusals(layer: Layer) -> None:
         refuse(f"layer {shown(layer.name)} has {len(layer.bias):,} outputs", f"accepted: {PARAMETERS:,} in all layers together")
 
 
-def _cost(plan: Plan, record_bytes: int, thrifty: bool) -> tuple[int, ...]:
-    """Cycles with all inputs there, and those after the last record, count alike; a thrifty one saves weights first."""
-    cycles = plan.steps + (plan.after(record_bytes) if plan.ring else plan.steps)
+def _cost(plan: Plan, last_bytes: int, thrifty: bool) -> tuple[int, ...]:
+    """Cycles with all inputs there, and those after the last one, count alike; a thrifty one saves weights first."""
+    cycles = plan.steps + (plan.after(last_bytes) if plan.ring else plan.steps)
     return (plan.weight_rows, cycles) if thrifty else (cycles, plan.weight_rows, plan.run_count)
 
 
-def _cheapest(layer: Layer, shape: Shape, lanes: int, ring: bool, record_bytes: int, thrifty: bool) -> Plan:
+def _cheapest(layer: Layer, shape: Shape, lanes: int, ring: bool, last_bytes: int, thrifty: bool) -> Plan:
     found = plans(equivalents(geometry_of(layer, shape)), lanes, ring)
     if not found:
         refuse(
@@ -145,7 +138,7 @@ def _cheapest(layer: Layer, shape: Shape, lanes: int, ring: bool, record_bytes: 
         # Those that take much longer are not looked at in detail.
         least = min(plan.steps for plan in found)
         found = [plan for plan in found if thrifty or plan.steps <= 2 * least]
-    return min(found, key=lambda plan: _cost(plan, record_bytes, thrifty))
+    return min(found, key=lambda plan: _cost(plan, last_bytes, thrifty))
 
 
 def _value_range(network: Network, layers: tuple[Layer, ...]) -> dict[str, tuple[int, int]]:
@@ -174,26 +167,23 @@ def _check_sums(layer: Layer, geometry: Geometry, tile: Tile, ranges: list[tuple
     bias = tile.bias.reshape(-1)[: len(tile.output)]
     low, high = low[tile.output], high[tile.output]
     reach = int(np.max(np.maximum.reduce([-low, high, -(low + bias), high + bias])))
-    if reach >= SUM_LIMIT:
+    if reach > SUM_MAX:
         refuse(
             f"layer {shown(layer.name)}: a sum may reach {reach:,}, which the accumulator does not hold",
-            f"accepted: less than {SUM_LIMIT:,}, with fewer inputs to an output or smaller weights",
+            f"accepted: up to {SUM_MAX:,}, with fewer inputs to an output or smaller weights",
         )
 
 
 def _lowered(layer: Layer, plan: Plan, shape: Shape, final: bool, ranges: dict[str, tuple[int, int]]) -> LoweredLayer:
     tile = plan.build()
     _check_sums(layer, plan.geometry, tile, [ranges[source] for source in layer.sources])
-    bits = [multiplier_bits(value) for value in plan.geometry.multiplier]
-    mantissa = np.full(len(tile.bias), 1 << (MANTISSA_BITS - 1), np.int64)
-    shift = np.zeros(len(tile.bias), np.int64)
-    mantissa[: len(tile.output)] = np.array([bit[0] for bit in bits], np.int64)[tile.output]
-    shift[: len(tile.output)] = np.array([bit[1] for bit in bits], np.int64)[tile.output]
-    return LoweredLayer(layer, plan, tile, mantissa, shift, plan.ring, final, products_of(layer, shape))
+    unused = len(tile.bias) - len(tile.output)
+    multiplier = np.concatenate([plan.geometry.multiplier[tile.output], np.ones(unused, np.float32)])
+    return LoweredLayer(layer, plan, tile, *split(multiplier), plan.ring, final, products_of(layer, shape))
 
 
-def lower(network: Network, lanes: int, record_bytes: int, thrifty: bool = False) -> Lowered:
-    """``thrifty``: as few weights and bytes as can be, however long it takes."""
+def lower(network: Network, lanes: int, last_bytes: int, thrifty: bool = False) -> Lowered:
+    """``last_bytes``: of the window, those that come last of all. ``thrifty``: as few weights and bytes as can be, however long it takes."""
     layers = in_order(network)
     if not layers:
         refuse("the network has no layer between its input and its output", "give it at least one")
@@ -203,10 +193,10 @@ def lower(network: Network, lanes: int, record_bytes: int, thrifty: bool = False
 
     def cheapest(layer: Layer) -> Plan:
         ring = layer.sources[0] == network.input
-        return _cheapest(layer, shapes[layer.sources[0]], lanes, ring, record_bytes, thrifty)
+        return _cheapest(layer, shapes[layer.sources[0]], lanes, ring, last_bytes, thrifty)
 
     def cost(*parts: Plan) -> int:
-        return sum(_cost(part, record_bytes, False)[0] for part in parts) + 2 * LAYER_CHANGE_CYCLES * (len(parts) - 1)
+        return sum(_cost(part, last_bytes, False)[0] for part in parts) + 2 * LAYER_CHANGE_CYCLES * (len(parts) - 1)
 
     for layer in layers:
         _early_refusals(layer)
