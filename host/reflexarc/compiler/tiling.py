@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -251,21 +251,21 @@ class Plan:
 
     def _steps(self) -> None:
         multiplied = [self.patterns[self._pattern(slots)] for slots in self.sums]
-        self.vectors = sum(segment.count for segments in multiplied for segment in segments)
         self.tiles = self.output_columns * self.row_tiles * self.groups
         self._find_wait()
-        self.ends_idle = self.tiling.fold is not Fold.NONE or self.wait is not None
+        waits, folds = int(self.wait is not None), int(self.tiling.fold is not Fold.NONE)
+        active = sum(segment.count for segments in multiplied for segment in segments) + waits + folds
         drained = -(-min(self.tile_outputs, OUTPUTS) // QUAD) if self.tiles > 1 else 0
-        self.idle = max(0, drained - self.vectors - self.ends_idle)
-        self.tile_steps = self.idle + self.vectors + self.ends_idle
-        self.steps = self.tiles * self.tile_steps
-        self.run_count = int(self.idle > 0) + sum(map(len, multiplied)) + self.ends_idle
-        self.weight_rows = self.groups * sum(segment.count for segments in self.patterns.values() for segment in segments)
+        self.idle = max(0, drained - active)
+        self.tile_steps = active + self.idle
+        self.steps = self.tiles * self.tile_steps - self.idle
+        self.run_count = sum(map(len, multiplied)) + waits + folds + int(self.idle > 0)
+        self.weight_rows = self.groups * (sum(segment.count for segments in self.patterns.values() for segment in segments) + waits)
 
     def _find_wait(self) -> None:
         """Where the layer would end before the window is whole, its last step has to wait for that.
 
-        ``wait``: offset of an idle step that does, in a tile; None where none is needed.
+        ``wait``: offset of a vector that does, and is multiplied by 0; None where none is needed.
         """
         last_tile = (self.output_columns - 1) * self.column_step_bytes + (self.row_tiles - 1) * self.row_step
         reads = max(
@@ -278,24 +278,28 @@ class Plan:
 
     @cached_property
     def needs(self) -> Int64:
-        """Bytes of the window that have to be there before each of the layer's steps, by tile; idle ones at a tile's begin are left out."""
+        """Bytes of the window that have to be there before each step that multiplies, by tile."""
         rows = [
             self._place(slots, segment)[0] + self.lanes * (index + 1)
             for slots in self.sums
             for segment in self.patterns[self._pattern(slots)]
             for index in range(segment.count)
         ]
-        if self.ends_idle:
-            rows.append(rows[-1] if self.wait is None else self.wait + self.lanes)
+        if self.wait is not None:
+            rows.append(self.wait + self.lanes)
         tiles = np.arange(self.output_columns)[:, None] * self.column_step_bytes + np.arange(self.row_tiles) * self.row_step
         needs: Int64 = tiles.reshape(-1, 1, 1) + np.repeat(np.array([rows], np.int64), self.groups, axis=0)
         return np.clip(needs.reshape(-1, len(rows)), 0, self.geometry.shape.size)
 
     def after(self, last_bytes: int) -> int:
-        """Steps from the first on that waits for one of the window's last bytes."""
-        waits = self.needs > self.geometry.shape.size - last_bytes
-        tile, step = divmod(int(np.argmax(waits)), len(waits[0]))
-        return (self.tiles - tile) * self.tile_steps - self.idle - step
+        """Steps from the cycle on in which the window is whole, all before its last bytes having been done, and those coming one a cycle."""
+        needs = self.needs
+        found = 0
+        for missing in range(last_bytes, 0, -1):
+            waits = needs > self.geometry.shape.size - missing
+            tile, step = divmod(int(np.argmax(waits)), len(waits[0]))
+            found = max(found, (self.tiles - tile) * self.tile_steps - self.idle - step - (missing - 1))
+        return found
 
     def _place(self, slots: tuple[Slot, ...], segment: Segment) -> tuple[int, int, int]:
         """Offset, row and column of a run."""
@@ -404,20 +408,19 @@ class Plan:
                     flags |= RunFlag.LAST
                     if number == 0:
                         flags |= RunFlag.POOL_FIRST
-                    if number == len(self.sums) - 1 and not self.ends_idle:
+                    if number == len(self.sums) - 1 and self.tiling.fold is Fold.NONE:
                         flags |= RunFlag.DRAIN
                 offset, row, column = self._place(slots, segment)
                 runs.append(Run(self.geometry.streams[segment.stream].source, offset, segment.count, flags, row, column, weight))
-        # Idle steps ask for no byte that the tile does not need anyway; they stand first, for the last one should not wait for the others.
-        if self.idle:
-            runs.insert(0, Run(runs[0].source, runs[0].offset - self.lanes * self.idle, self.idle, RunFlag.IDLE, 0, 0, 0))
-        if self.ends_idle:
-            last = runs[-1]
-            flags = RunFlag.IDLE | RunFlag.DRAIN
-            if self.tiling.fold is not Fold.NONE:
-                flags |= RunFlag.FOLD
-            offset = last.offset + self.lanes * (last.count - 1) if self.wait is None else self.wait
-            runs.append(Run(last.source, offset, 1, flags, 0, 0, 0))
+        last = runs[-1]
+        if self.wait is not None:
+            runs[-1] = replace(last, flags=last.flags & RunFlag.FIRST)
+            runs.append(Run(last.source, self.wait, 1, last.flags & ~RunFlag.FIRST, 0, 0, rows_so_far))
+            weights.append(np.zeros((self.groups, 1, OUTPUTS, self.lanes), np.int8))
+        if self.tiling.fold is not Fold.NONE:
+            runs.append(Run(last.source, 0, 1, RunFlag.IDLE | RunFlag.FOLD | RunFlag.DRAIN, 0, 0, 0))
+        if self.idle:  # behind the DRAIN, where it costs nothing in the last tile
+            runs.append(Run(last.source, 0, self.idle, RunFlag.IDLE, 0, 0, 0))
         outputs = self.geometry.outputs
         bias = np.zeros(self.groups * OUTPUTS, np.int64)
         bias[: self.tile_outputs] = np.tile(self.geometry.bias, self.tile_outputs // outputs)
