@@ -3,7 +3,7 @@
     python -m reflexarc_sim.engine IMAGE WINDOWS.npy OUT.npz
 
 ``WINDOWS.npy``: int8 [windows, bytes], stored values in the order of the ring: [record][line][channel]. ``OUT.npz``: ``outputs`` int8
-[windows, outputs] and ``cycles`` int64 [windows].
+[windows, outputs]; ``cycles`` and ``after_last`` int64 [windows], with all inputs there, and after the last one.
 """
 
 from __future__ import annotations
@@ -134,12 +134,19 @@ class CompiledEngine:
         self._library.engine_select(self._engine, bank, self.settings["layers"], self.settings["window_bytes"])
 
     def run(
-        self, windows: ArrayLike, *, bases: ArrayLike = 0, early_bytes: int | None = None, piece_bytes: int = 1, spacing_cycles: int = 0
+        self,
+        windows: ArrayLike,
+        *,
+        bases: ArrayLike = 0,
+        early_bytes: int | None = None,
+        piece_bytes: int = 1,
+        spacing_cycles: int = 0,
+        delay_cycles: int = 0,
     ) -> tuple[Int8, NDArray[np.int64], NDArray[np.int64]]:
         """Outputs [windows, outputs]; cycles from the one in which all inputs are there to that of the last output; the same from the begin.
 
         Without ``early_bytes`` all is there when it begins. Otherwise so many bytes are, and then ``piece_bytes`` come each
-        ``spacing_cycles``, from the begin on. ``bases``: where each window begins in the ring.
+        ``spacing_cycles``, the first ones ``delay_cycles`` after the begin. ``bases``: where each window begins in the ring.
         """
         size = self.settings["window_bytes"]
         stored = np.ascontiguousarray(windows, np.int8)
@@ -152,12 +159,19 @@ class CompiledEngine:
         places = np.ascontiguousarray(np.broadcast_to(np.asarray(bases), count) % RING_BYTES, np.uint32)
         outputs, cycles, began = np.zeros((count, self._outputs), np.int8), np.zeros(count, np.uint32), np.zeros(count, np.uint32)
         done = self._library.engine_run(
-            self._engine, stored, count, size, places, early, piece_bytes, spacing_cycles, outputs, self._outputs, cycles, began,
-            PATIENCE_CYCLES,
+            self._engine, stored, count, size, places, early, piece_bytes, spacing_cycles, delay_cycles, outputs, self._outputs, cycles,
+            began, PATIENCE_CYCLES,
         )  # fmt: skip
         if done != count:
             raise EngineError(f"window {done} did not end with {self._outputs} outputs")
         return outputs, cycles.astype(np.int64), began.astype(np.int64)
+
+    def after_last(self, windows: ArrayLike) -> tuple[Int8, NDArray[np.int64]]:
+        """Outputs, and cycles after the newest value of each channel, where there was time for all that does not need them."""
+        size, last = self.settings["window_bytes"], self.settings["channels"]
+        _, cycles, _ = self.run(np.asarray(windows)[:1])
+        outputs, after, _ = self.run(windows, early_bytes=size - last, piece_bytes=last, spacing_cycles=last, delay_cycles=int(cycles[0]))
+        return outputs, after
 
 
 def _load(path: Path) -> Any:
@@ -176,7 +190,7 @@ def _load(path: Path) -> Any:
         "engine_run": (
             u32,
             [
-                pointer, array(np.int8), u32, u32, array(np.uint32), u32, u32, u32, array(np.int8), u32, array(np.uint32), array(np.uint32),
+                pointer, array(np.int8), u32, u32, array(np.uint32), u32, u32, u32, u32, array(np.int8), u32, array(np.uint32), array(np.uint32),
                 u64,
             ],
         ),
@@ -201,8 +215,11 @@ def main() -> None:
             raise EngineError(f"no image for {', '.join(map(str, LANES))} lanes")
         with CompiledEngine(lanes) as engine:
             engine.load(words)
-            outputs, cycles, began = engine.run(windows)
-        np.savez(given.out, outputs=outputs, cycles=cycles)
+            outputs, cycles, _ = engine.run(windows)
+            late, after_last = engine.after_last(windows)
+        if not np.array_equal(outputs, late):
+            raise EngineError("outputs hang on when the inputs come")
+        np.savez(given.out, outputs=outputs, cycles=cycles, after_last=after_last)
     except (OSError, ValueError, zipfile.BadZipFile, BuildError, EngineError) as error:
         sys.exit(f"reflexarc_sim.engine: {error}")
 

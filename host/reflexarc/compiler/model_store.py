@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ ENTRY = "model.json"
 IMAGE, CANONICAL, REPORT = "image", "canonical.onnx", "report.json"
 ENTRY_MAX = 1 << 20  # bytes
 IMAGE_MAX = 1 << 20
+PART_MAX = 64 << 20
 MODEL_IDS = 1 << 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -29,7 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class StoredModel:
     """``lanes``: of the engine that the image is for, 0 for the edge tier. ``sha256``: of the image, or of the canonical model without one.
 
-    ``view``, ``head``: as `wishes` writes them down; ``labels``: of the classes.
+    ``view``, ``head``: as the report has them; ``labels``: of the classes. ``input``: scale, zero point and sign of a canonical model's input.
     """
 
     name: str
@@ -41,6 +42,7 @@ class StoredModel:
     view: Mapping[str, Any]
     head: Mapping[str, Any]
     labels: tuple[str, ...] = ()
+    input: Sequence[float] | None = None
 
 
 def default_folder() -> Path:
@@ -109,8 +111,9 @@ class ModelStore:
             raise BadInput(f"the image of {entry.name!r} in {self.folder} is damaged; deploy the model again")
         return to_words(data)
 
-    def path(self, entry: StoredModel, part: str) -> Path:
-        return self.folder / entry.name / part
+    def part(self, entry: StoredModel, part: str) -> bytes:
+        """One of its files."""
+        return self._bytes(entry.name, part, PART_MAX)
 
     def put(self, entry: StoredModel, parts: Mapping[str, bytes]) -> None:
         """In place of one of the same name; whole or not at all."""

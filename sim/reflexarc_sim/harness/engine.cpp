@@ -68,11 +68,11 @@ void engine_select(void* handle, uint32_t bank, uint32_t layers, uint32_t window
 }
 
 // ``count`` windows, one after the other. The first ``early`` bytes of each are there when it begins; then ``piece`` bytes come each ``spacing``
-// cycles, a byte a cycle, the first one in the cycle of ``begin``. ``bases``: where each begins in the ring.
+// cycles, a byte a cycle, the first one ``delay`` cycles after the begin. ``bases``: where each begins in the ring.
 // ``cycles``: from the cycle in which ``arrived`` says that all is there (of a window that is there at once, that of ``begin``) to the last outputs.
 // ``began``: the same from ``begin`` on. Answers how many windows had exactly ``each`` outputs; a window that takes ``patience`` cycles ends it.
 uint32_t engine_run(void* handle, const uint8_t* windows, uint32_t count, uint32_t window_bytes, const uint32_t* bases, uint32_t early,
-                    uint32_t piece, uint32_t spacing, int8_t* outputs, uint32_t each, uint32_t* cycles, uint32_t* began, uint64_t patience) {
+                    uint32_t piece, uint32_t spacing, uint32_t delay, int8_t* outputs, uint32_t each, uint32_t* cycles, uint32_t* began, uint64_t patience) {
     auto& engine = *static_cast<Engine*>(handle);
     auto& top = *engine.top;
     for (uint32_t number = 0; number < count; ++number, windows += window_bytes, outputs += each) {
@@ -108,7 +108,7 @@ uint32_t engine_run(void* handle, const uint8_t* windows, uint32_t count, uint32
             if (written < window_bytes) {
                 complete = since + 1;
                 const uint64_t piece_number = (written - early) / piece;
-                if (since >= piece_number * spacing) write();
+                if (since >= delay + piece_number * spacing) write();
                 else top.PORT(ring_write) = 0;
             } else {
                 top.PORT(ring_write) = 0;
