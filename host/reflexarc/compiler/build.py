@@ -13,17 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reflexarc.compiler.emit import image_shape
+from reflexarc.compiler.graph import Array, Dimensions, Model, Node
+from reflexarc.compiler.network import Layer, Network, Shape, Window
+from reflexarc.compiler.refusal import refuse, shown
 from reflexarc.errors import BadInput
-
-from .canonical import image_shape
-from .graph import Array, Dimensions, Model, Node
-from .network import Layer, Network, Shape, Window
-from .refusal import refuse
 
 SUM_LIMIT = 2**24  # in magnitude, bias included: below it a float32 is exact
 # Beyond these a multiplier gives for each sum what these give: the zero point, or the end of the range for all but 0.
@@ -314,7 +313,7 @@ class _Builder:
             other = group.sources[1]
             same = self.shapes[other.stored] == stored and np.array_equal(other.order, source.order)
             if not same or not (np.array_equal(order, natural) or np.array_equal(order, natural.transpose(0, 2, 1))):
-                group.node.refuse("adds tensors that are laid out differently", "add before Flatten, Reshape or Transpose")
+                _refuse(group, "adds tensors that are laid out differently", "add before Flatten, Reshape or Transpose")
             return weights, window, groups, not np.array_equal(order, natural)
         if np.array_equal(order, natural):
             return weights, window, groups, False
@@ -326,7 +325,7 @@ class _Builder:
             if found is not None:
                 return *found, 1, False
         text = (
-            f"{group.node} reads a tensor in another order of axes than it is stored in ({_told(order.shape)} out of {_told(natural.shape)})"
+            f"layer {shown(group.node.name)} reads a tensor in another order of axes than it is stored in ({_told(order.shape)} out of {_told(natural.shape)})"
             "; leave out the Transpose or Reshape in front, or let a Gemm over all values follow it"
         )
         if source.stored == self.model.input:
@@ -350,9 +349,10 @@ class _Builder:
         if (worst >= SUM_LIMIT).any():
             output = int(worst.argmax())
             inputs = int(np.count_nonzero(weights[output]))
-            group.node.refuse(
+            _refuse(
+                group,
                 f"can reach a sum of {int(worst[output]):,} in output {output} ({inputs} weights, bias {int(bias[output]):,})",
-                f"sums are exact below {SUM_LIMIT:,}: use fewer inputs, smaller weights (a larger weight scale), or a smaller bias",
+                f"sums are exact below {SUM_LIMIT:,}: use fewer inputs, smaller weights (a larger weight scale) or a smaller bias",
             )
 
     def _output(self) -> str:
@@ -375,6 +375,10 @@ class _Builder:
         if not _is_natural(placed.order):
             refuse("its output is in another order than the last layer makes it", "leave out the Transpose at the end")
         return placed.stored
+
+
+def _refuse(group: _Group, why: str, instead: str) -> NoReturn:
+    refuse(f"layer {shown(group.node.name)} {why}", instead)
 
 
 def _is_natural(order: Int64) -> bool:

@@ -17,23 +17,23 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import MICROSOFT, Array, Attribute, Dimensions, Model, Names, Node
-from .pairs import PairWeights, pair_weights
-from .refusal import refuse, shown
-from .runtime import evaluate
-from .simplify import BINARY, UNARY
+from reflexarc.compiler.emit import Emitter, image_shape
+from reflexarc.compiler.graph import MICROSOFT, Array, Dimensions, Model, Node
+from reflexarc.compiler.network import Float32, Int64
+from reflexarc.compiler.pairs import pair_weights
+from reflexarc.compiler.refusal import refuse, shown
+from reflexarc.compiler.runtime import evaluate
+from reflexarc.compiler.simplify import BINARY, UNARY
+from reflexarc.compiler.states import Fixed, Follower, Indices, Integers, Linear, Pair, Pending, Reals, Source, State, Sum, Values
 
 OPSET = 13
 METADATA = "reflexarc"
 SHIFT_WEIGHT = 64  # weight of a channel that is only multiplied and shifted: the bias then has a resolution of 1/64 step
 UNQUANTIZED = "put QuantizeLinear and DequantizeLinear around it, or give the float model with --calibration"
-Float32 = NDArray[np.float32]
-Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -59,117 +59,6 @@ class Canonical:
     notes: tuple[str, ...]
 
 
-# What a tensor of the model is, while its nodes are gone through.
-
-
-@dataclass(frozen=True)
-class Integers:
-    """A tensor of the canonical model; ``signed`` says how the user's model has it."""
-
-    name: str
-    signed: bool
-
-
-@dataclass(frozen=True)
-class Indices:
-    """Integers as the indices of a table."""
-
-    integers: Integers
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two tensors behind each other in the channels."""
-
-    first: Integers
-    second: Integers
-
-
-@dataclass(frozen=True)
-class Reals:
-    """What DequantizeLinear makes of integers. ``zero_point`` is that of uint8; ``pads`` as ONNX has them, of rows and columns."""
-
-    integers: Integers | Pair
-    scale: np.float32
-    zero_point: int
-    pads: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """A constant; ``integers`` and what follows where it is dequantized."""
-
-    values: Array
-    integers: Array | None = None
-    scale: Float32 | None = None
-    zero_point: Array | None = None
-    axis: int | None = None
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A weighted sum that is not quantized yet. ``inputs``: tensors [1, channels, rows, columns] of the canonical model, one or two."""
-
-    node: Node
-    inputs: tuple[str, ...]
-    scale: np.float32
-    zero_point: int
-    weights: Int64
-    weight_scale: Float32
-    bias: NDArray[np.float64]  # in steps of scale * weight_scale
-    strides: tuple[int, int]
-    pads: tuple[int, int, int, int]
-    groups: int
-    shape: Dimensions  # [1, outputs, rows, columns]
-
-
-@dataclass(frozen=True)
-class Sum:
-    """Of two tensors, or their difference, not quantized yet."""
-
-    node: Node
-    first: Reals
-    second: Reals
-    sign: int
-
-
-@dataclass(frozen=True)
-class Values:
-    """A function of one value, not quantized yet: its value for each of the 256 that the base can have."""
-
-    node: Node
-    base: Integers
-    values: Float32
-
-
-@dataclass(frozen=True)
-class Source:
-    """The model's input, not quantized yet."""
-
-
-@dataclass(frozen=True)
-class Follower:
-    """What follows a value that is not quantized yet, and can as well follow the quantized one."""
-
-    kind: str  # "clip", "pool", "reshape", "transpose"
-    node: Node
-    shape: Dimensions
-    low: float = -math.inf
-    high: float = math.inf
-
-
-@dataclass(frozen=True)
-class Pending:
-    core: Linear | Sum | Values | Source
-    followers: tuple[Follower, ...] = ()
-
-    def then(self, follower: Follower) -> Pending:
-        return replace(self, followers=(*self.followers, follower))
-
-
-State = Integers | Indices | Pair | Reals | Fixed | Pending
-
-
 def canonical(model: Model, output_range: Callable[[], tuple[float, float]] | None = None) -> Canonical:
     """``output_range`` gives the least and the greatest value of the output where the model does not quantize it."""
     return _Canonicalizer(model, output_range).result()
@@ -180,20 +69,14 @@ class _Canonicalizer:
         self.model = model
         self.output_range = output_range
         self.states: dict[str, State] = {}
-        self.nodes: list[Node] = []
-        self.constants: dict[str, Array] = {}
-        self.shapes: dict[str, Dimensions] = {}
-        self.types: dict[str, np.dtype[Any]] = {}
-        self.names = Names([model.input])
+        self.out = Emitter(model.input, model.input_shape)
         self.tables: dict[str, tuple[Integers, NDArray[np.uint8]]] = {}  # tensors that are a function of another one
         self.input_format: Format | None = None
         self.formats: dict[str, Format] = {}
         self.notes: list[str] = []
-        self.made: dict[tuple[object, ...], str] = {}  # reshapes that are there already
 
     def result(self) -> Canonical:
         model = self.model
-        self.shapes[model.input], self.types[model.input] = model.input_shape, np.dtype(np.uint8)
         if model.input_type == np.float32:
             self.states[model.input] = Pending(Source())
         else:
@@ -218,12 +101,12 @@ class _Canonicalizer:
             model.input_shape,
             np.dtype(np.uint8),
             name,
-            self.nodes,
-            self.constants,
+            self.out.nodes,
+            self.out.constants,
             model.labels,
             metadata,
-            self.shapes,
-            self.types,
+            self.out.shapes,
+            self.out.types,
         ).pruned()
         return Canonical(made, self.input_format, output, tuple(self.notes))
 
@@ -269,46 +152,7 @@ class _Canonicalizer:
         self.notes.append(f"the output is quantized by its range, {low:g} to {high:g}")
         return self._quantized(pending, scale, point, False, pending.core.node)
 
-    # Nodes of the canonical model.
-
-    def _emit(
-        self, op: str, inputs: Sequence[str], shape: Dimensions, name: str, wanted: str, kind: Any = np.uint8, **attributes: Attribute
-    ) -> str:
-        output = self.names.fresh(wanted)
-        self.nodes.append(Node(name, op, tuple(inputs), (output,), attributes))
-        self.shapes[output], self.types[output] = tuple(int(size) for size in shape), np.dtype(kind)
-        return output
-
-    def _constant(self, value: Array, wanted: str) -> str:
-        name = self.names.fresh(wanted)
-        self.constants[name] = value
-        self.shapes[name], self.types[name] = value.shape, value.dtype
-        return name
-
-    def _reshape(self, tensor: str, shape: Dimensions, name: str = "") -> str:
-        shape = tuple(int(size) for size in shape)
-        if self.shapes[tensor] == shape:
-            return tensor
-        key = ("reshape", tensor, shape)
-        if key not in self.made:
-            constant = self._constant(np.array(shape, np.int64), f"{tensor}_shape")
-            self.made[key] = self._emit("Reshape", (tensor, constant), shape, name or f"{tensor}_reshape", f"{tensor}_reshaped")
-        return self.made[key]
-
-    def _transpose(self, tensor: str, order: Sequence[int], name: str = "") -> str:
-        order = tuple(order)
-        if order == tuple(range(len(order))):
-            return tensor
-        key = ("transpose", tensor, order)
-        if key not in self.made:
-            shape = tuple(self.shapes[tensor][place] for place in order)
-            self.made[key] = self._emit("Transpose", (tensor,), shape, name or f"{tensor}_transpose", f"{tensor}_transposed", perm=order)
-        return self.made[key]
-
-    def _image(self, tensor: str) -> str:
-        """The tensor as [1, channels, rows, columns]."""
-        shape = self.shapes[tensor]
-        return self._reshape(tensor, image_shape(shape))
+    # States.
 
     def _table(self, base: Integers, table: NDArray[np.uint8], signed: bool, node: Node, wanted: str) -> Integers:
         """Integers that are ``table`` of the base's; a Clip, or nothing, where that is the same."""
@@ -318,21 +162,13 @@ class _Canonicalizer:
             return Integers(base.name, signed)
         low, high = int(table.min()), int(table.max())
         if np.array_equal(table, np.clip(every, low, high)):
-            made = self._clip(base.name, low, high, node, wanted)
+            made = self.out.clip(base.name, low, high, node, wanted)
         else:
-            index = self._emit("Cast", (base.name,), self.shapes[base.name], f"{node.name}_index", f"{wanted}_index", np.int32, to=6)
-            constant = self._constant(table, f"{wanted}_table")
-            made = self._emit("Gather", (constant, index), self.shapes[base.name], node.name, wanted, axis=0)
+            index = self.out.emit("Cast", (base.name,), self.out.shapes[base.name], f"{node.name}_index", f"{wanted}_index", np.int32, to=6)
+            constant = self.out.constant(table, f"{wanted}_table")
+            made = self.out.emit("Gather", (constant, index), self.out.shapes[base.name], node.name, wanted, axis=0)
         self.tables[made] = (root, table[inner])
         return Integers(made, signed)
-
-    def _clip(self, tensor: str, low: int, high: int, node: Node, wanted: str) -> str:
-        if (low, high) == (0, 255):
-            return tensor
-        bounds = [self._constant(np.array(bound, np.uint8), f"{wanted}_{what}") for what, bound in (("low", low), ("high", high))]
-        return self._emit("Clip", (tensor, *bounds), self.shapes[tensor], node.name, wanted)
-
-    # States.
 
     def state(self, node: Node, number: int) -> State | None:
         if number >= len(node.inputs) or not node.inputs[number]:
@@ -441,15 +277,15 @@ class _Canonicalizer:
         wanted = node.output if last else f"{node.output}_first"
         if isinstance(core, Source):
             name = self._quantized_input(scale, zero_point, signed, node)
-            name = self._clip(name, low, high, node, f"{name}_clipped")
+            name = self.out.clip(name, low, high, node, f"{name}_clipped")
         elif isinstance(core, Values):
             if np.isnan(core.values).any():
                 core.node.refuse("is not defined for all values that it can get", "clip its input before")
             table = evaluate("QuantizeLinear", [core.values, np.array(scale), np.array(zero_point, np.uint8)], kind=np.uint8)
             name = self._table(core.base, np.clip(table, low, high).astype(np.uint8), signed, core.node, wanted).name
         else:
-            linear = self._as_linear(core, scale, zero_point) if isinstance(core, Sum) else core
-            name = self._conv(linear, scale, zero_point, low, high, wanted)
+            linear = self._as_linear(core, scale, zero_point, signed) if isinstance(core, Sum) else core
+            name = self.out.conv(linear, scale, zero_point, low, high, wanted)
         for follower in followers:
             name = self._follow(name, follower)
         integers = Integers(name, signed)
@@ -467,71 +303,12 @@ class _Canonicalizer:
     def _follow(self, tensor: str, follower: Follower) -> str:
         name = follower.node.name
         if follower.kind == "reshape":
-            return self._reshape(tensor, follower.shape, name)
+            return self.out.reshape(tensor, follower.shape, name)
         if follower.kind == "transpose":
             order = follower.node.numbers("perm")
             assert order is not None
-            return self._transpose(tensor, order, name)
-        return self._pool(tensor, follower.node, follower.shape)
-
-    def _pool(self, tensor: str, node: Node, shape: Dimensions) -> str:
-        kernel, strides, pads = (node.numbers(key) for key in ("kernel_shape", "strides", "pads"))
-        assert kernel is not None and strides is not None and pads is not None
-        if len(shape) == 3:
-            kernel, strides, pads = (1, *kernel), (1, *strides), (0, pads[0], 0, pads[1])
-        attributes: dict[str, Attribute] = {"kernel_shape": kernel, "strides": strides, "pads": pads}
-        made = self._emit("MaxPool", (self._image(tensor),), image_shape(shape), node.name, node.output, **attributes)
-        return self._reshape(made, shape)
-
-    def _conv(self, linear: Linear, scale: np.float32, zero_point: int, low: int, high: int, wanted: str) -> str:
-        node = linear.node
-        weights, weight_point = self._unsigned_weights(node, linear.weights)
-        bias = np.rint(linear.bias)
-        if not (np.abs(bias) < 2**31).all():
-            worst = int(np.nanargmax(np.abs(bias))) if np.isfinite(bias).any() else 0
-            node.refuse(
-                f"has a bias that is {bias[worst]:.3g} steps of its sum (output {worst})",
-                "use a larger scale for input or weights: a bias has to be below 2^24 steps",
-            )
-        per_output = linear.weight_scale.size > 1
-        given: list[tuple[Array, str]] = [
-            (np.array(linear.scale, np.float32), "x_scale"),
-            (np.array(linear.zero_point, np.uint8), "x_zero_point"),
-            (weights, "weights"),
-            (linear.weight_scale if per_output else linear.weight_scale.reshape(()), "weight_scale"),
-            (np.full(len(weights) if per_output else (), weight_point, np.uint8), "weight_zero_point"),
-            (np.array(scale, np.float32), "scale"),
-            (np.array(zero_point, np.uint8), "zero_point"),
-            (bias.astype(np.int32), "bias"),
-        ]
-        attributes: dict[str, Attribute] = {
-            "kernel_shape": weights.shape[2:],
-            "strides": linear.strides,
-            "pads": linear.pads,
-            "group": linear.groups,
-            "dilations": (1, 1),
-        }
-        tensor = linear.inputs[0]
-        if len(linear.inputs) == 2:
-            _, channels, rows, columns = self.shapes[tensor]
-            tensor = self._emit(
-                "Concat", linear.inputs, (1, 2 * channels, rows, columns), f"{node.name}_inputs", f"{wanted}_inputs", axis=1
-            )
-        clipped = (low, high) != (0, 255)
-        inputs = (tensor, *(self._constant(value, f"{node.name}_{what}") for value, what in given))
-        made = self._emit("QLinearConv", inputs, linear.shape, node.name, f"{wanted}_sum" if clipped else wanted, **attributes)
-        return self._clip(made, low, high, replace(node, name=f"{node.name}_clip"), wanted)
-
-    def _unsigned_weights(self, node: Node, weights: Int64) -> tuple[NDArray[np.uint8], int]:
-        """As uint8 with one zero point for all."""
-        least, greatest = int(weights.min(initial=0)), int(weights.max(initial=0))
-        point = 128 if -128 <= least and greatest <= 127 else -least
-        if greatest + point > 255:
-            node.refuse(
-                f"has weights of {least} to {greatest} steps around their zero points",
-                "quantize its weights to int8 with zero points of 0, or with one zero point for all channels",
-            )
-        return (weights + point).astype(np.uint8), point
+            return self.out.transpose(tensor, order, name)
+        return self.out.pool(tensor, follower.node, follower.shape)
 
     # Linear nodes.
 
@@ -554,9 +331,9 @@ class _Canonicalizer:
         if isinstance(reals.integers, Pair):
             if weights.shape[2:] != (1, 1) or any(pads) or tuple(strides) != (1, 1) or groups != 1:
                 node.refuse("follows Concat and has more than one place, or groups", "let a 1x1 Conv of one group follow Concat")
-            inputs: tuple[str, ...] = (self._image(reals.integers.first.name), self._image(reals.integers.second.name))
+            inputs: tuple[str, ...] = (self.out.image(reals.integers.first.name), self.out.image(reals.integers.second.name))
         else:
-            inputs = (self._image(reals.integers.name),)
+            inputs = (self.out.image(reals.integers.name),)
         linear = Linear(
             node,
             inputs,
@@ -623,7 +400,7 @@ class _Canonicalizer:
 
     def _dense(self, node: Node, reals: Reals, weights_state: State | None, bias_state: State | None) -> Pending:
         tensor = self.single(node, reals).name
-        rank3 = len(self.shapes[tensor]) == 3
+        rank3 = len(self.out.shapes[tensor]) == 3
         transposed = node.op in ("Gemm", "QGemm") and node.whole("transB", 0)
         weights, weight_scale = self._weights(node, weights_state, 0 if transposed else 1)
         weights = weights if transposed else weights.T
@@ -634,9 +411,9 @@ class _Canonicalizer:
             node.refuse(f"has an alpha of {alpha:g}", "put it into the weights")
         weight_scale = weight_scale * np.float32(alpha)
         if rank3:
-            tensor = self._transpose(tensor, (0, 2, 1))
-        image = self._image(tensor)
-        shape = (1, len(weights), *self.shapes[image][2:])
+            tensor = self.out.transpose(tensor, (0, 2, 1))
+        image = self.out.image(tensor)
+        shape = (1, len(weights), *self.out.shapes[image][2:])
         linear = Linear(
             node,
             (image,),
@@ -664,8 +441,8 @@ class _Canonicalizer:
         return self._mean(node, reals, self.model.shapes[node.output])
 
     def _mean(self, node: Node, reals: Reals, shape: Dimensions) -> Pending:
-        image = self._image(self.single(node, reals).name)
-        channels, rows, columns = self.shapes[image][1:]
+        image = self.out.image(self.single(node, reals).name)
+        channels, rows, columns = self.out.shapes[image][1:]
         kernel, strides, pads = (node.numbers(key) for key in ("kernel_shape", "strides", "pads"))
         if kernel is None or strides is None or pads is None:  # over all places
             kernel, strides, pads = (rows, columns), (1, 1), (0, 0, 0, 0)
@@ -705,12 +482,12 @@ class _Canonicalizer:
         if not (np.isfinite(factor).all() and np.isfinite(shift).all()):
             node.refuse("has parameters that are not finite", "train or export the model again")
         tensor = self.single(node, reals).name
-        shape = self.shapes[tensor]
+        shape = self.out.shapes[tensor]
         order = [0, axis, *(place for place in range(1, len(shape)) if place != axis)]
-        moved = self._transpose(tensor, order)
-        moved_shape = self.shapes[moved]
+        moved = self.out.transpose(tensor, order)
+        moved_shape = self.out.shapes[moved]
         channels = shape[axis]
-        image = self._reshape(moved, (1, channels, 1, math.prod(moved_shape[2:])) if len(shape) != 4 else moved_shape)
+        image = self.out.reshape(moved, (1, channels, 1, math.prod(moved_shape[2:])) if len(shape) != 4 else moved_shape)
         factor, shift = (np.broadcast_to(values, (channels,)).astype(np.float64) for values in (factor, shift))
         weight_scale = np.where(factor == 0, 1.0, np.abs(factor) / SHIFT_WEIGHT).astype(np.float32)
         if not ((weight_scale > 1e-18) & (weight_scale < 1e18)).all():
@@ -718,7 +495,17 @@ class _Canonicalizer:
         weights = (np.sign(factor) * SHIFT_WEIGHT).astype(np.int64)[:, None, None, None]
         bias = shift / (float(reals.scale) * weight_scale.astype(np.float64))
         linear = Linear(
-            node, (image,), reals.scale, reals.zero_point, weights, weight_scale, bias, (1, 1), (0, 0, 0, 0), channels, self.shapes[image]
+            node,
+            (image,),
+            reals.scale,
+            reals.zero_point,
+            weights,
+            weight_scale,
+            bias,
+            (1, 1),
+            (0, 0, 0, 0),
+            channels,
+            self.out.shapes[image],
         )
         pending = self._after(linear, moved_shape)
         if order == list(range(len(shape))):
@@ -726,16 +513,22 @@ class _Canonicalizer:
         back = tuple(int(place) for place in np.argsort(order))
         return pending.then(Follower("transpose", Node(f"{node.name}_transpose", "Transpose", (), (), {"perm": back}), shape))
 
-    def _as_linear(self, core: Sum, scale: np.float32, zero_point: int) -> Linear:
+    def _as_linear(self, core: Sum, scale: np.float32, zero_point: int, signed: bool) -> Linear:
         """The sum as small whole numbers times the two tensors, where that is exact."""
         node, first, second = core.node, core.first, core.second
-        names = [self.single(node, reals).name for reals in (first, second)]
-        found: PairWeights = pair_weights(
-            node, (first.scale, first.zero_point), (second.scale, second.zero_point), core.sign, (scale, zero_point)
+        tensors = [self.single(node, reals) for reals in (first, second)]
+        names = [tensor.name for tensor in tensors]
+        found = pair_weights(
+            node,
+            (first.scale, first.zero_point),
+            (second.scale, second.zero_point),
+            core.sign,
+            (scale, zero_point),
+            signed and all(tensor.signed for tensor in tensors),
         )
-        shape = self.shapes[names[0]]
-        images = tuple(self._image(name) for name in names)
-        channels = self.shapes[images[0]][1]
+        shape = self.out.shapes[names[0]]
+        images = tuple(self.out.image(name) for name in names)
+        channels = self.out.shapes[images[0]][1]
         weights = np.zeros((channels, 2 * channels, 1, 1), np.int64)
         every = np.arange(channels)
         weights[every, every, 0, 0] = found.first
@@ -809,7 +602,7 @@ class _Canonicalizer:
         offset = 128 if integers.signed else 0
         low, high = self._bounds(node) or (0.0, 0.0)
         low, high = max(low + offset, 0), min(high + offset, 255)
-        return Integers(self._clip(integers.name, int(low), int(high), node, node.output), integers.signed)
+        return Integers(self.out.clip(integers.name, int(low), int(high), node, node.output), integers.signed)
 
     def binary(self, node: Node) -> State:
         states = [self.state(node, 0), self.state(node, 1)]
@@ -935,7 +728,7 @@ class _Canonicalizer:
         node.refuse("follows Concat", "let a 1x1 Conv follow Concat")
 
     def _moved(self, node: Node, integers: Integers, shape: Dimensions, order: Sequence[int] | None) -> Integers:
-        name = self._reshape(integers.name, shape, node.name) if order is None else self._transpose(integers.name, order, node.name)
+        name = self.out.reshape(integers.name, shape, node.name) if order is None else self.out.transpose(integers.name, order, node.name)
         if integers.name in self.formats:
             self.formats.setdefault(name, self.formats[integers.name])
         return Integers(name, integers.signed)
@@ -946,7 +739,7 @@ class _Canonicalizer:
         if isinstance(state, Pending):
             return state.then(Follower("pool", node, shape))
         integers = state if isinstance(state, Integers) else self.single(node, self.reals(node))
-        made = Integers(self._pool(integers.name, node, shape), integers.signed)
+        made = Integers(self.out.pool(integers.name, node, shape), integers.signed)
         return replace(state, integers=made) if isinstance(state, Reals) else made
 
     def pad(self, node: Node) -> State:
@@ -1046,19 +839,6 @@ class _Canonicalizer:
 
     def _evaluated_integers(self, node: Node, given: Sequence[Array]) -> NDArray[np.uint8]:
         return evaluate(node.op, given, node.attributes, MICROSOFT, np.uint8).astype(np.uint8)
-
-
-def image_shape(shape: Dimensions) -> Dimensions:
-    """[1, channels, rows, columns] of what has fewer dimensions: a length is columns, single values are channels."""
-    if len(shape) == 3:
-        return (1, shape[1], 1, shape[2])
-    if len(shape) == 2:
-        return (1, shape[1], 1, 1)
-    if len(shape) != 4:
-        refuse(
-            f"a layer works on a tensor of shape {list(shape)}", "use [1, values], [1, channels, length] or [1, channels, rows, columns]"
-        )
-    return shape
 
 
 def _dilated(weights: Int64, dilations: Sequence[int]) -> Int64:

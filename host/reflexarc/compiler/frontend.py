@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from reflexarc.compiler.build import Built, build
+from reflexarc.compiler.canonical import OPSET, Canonical, Format, canonical
+from reflexarc.compiler.graph import Array, Model
+from reflexarc.compiler.load import load, named, parse
+from reflexarc.compiler.network import Network, Shape
+from reflexarc.compiler.quantize import Float32, check_inputs, is_quantized, quantize, read_calibration
+from reflexarc.compiler.refusal import refuse
+from reflexarc.compiler.runtime import Session
+from reflexarc.compiler.simplify import simplify, without_last
 from reflexarc.errors import BadInput
-
-from .build import Built, build
-from .canonical import OPSET, Canonical, Format, canonical
-from .graph import Array, Model
-from .load import load, named, parse
-from .network import Network, Shape
-from .quantize import Float32, check_inputs, is_quantized, quantize, read_calibration
-from .refusal import refuse
-from .runtime import Session
-from .simplify import simplify, without_last
 
 COMPARED = 64  # inputs that are compared where nobody says how many
 
@@ -99,26 +98,36 @@ class Prepared:
             return ((integers - found.unsigned_zero_point) * np.float32(found.scale)).astype(np.float32)
         return (integers - (128 if self.source.input_type == np.int8 else 0)).astype(self.source.input_type)
 
-    def compare(self, inputs: Array | None = None, of: Model | None = None) -> Comparison:
-        """The quantized model (or ``of``) and the canonical one, on the calibration data, or random inputs where there are none."""
+    def compare(self, inputs: Array | None = None, optimized: bool = False, of: Model | None = None) -> Comparison | None:
+        """The quantized model (or ``of``) and the canonical one, on the calibration data, or random inputs where there are none.
+
+        Without optimizations onnxruntime computes the quantized model as it is written, in floats; with them it may replace a part by another
+        one that rounds differently, and some models it then does not run, for which there is no comparison."""
         random = inputs is None and self.calibration is None
         if inputs is None:
             inputs = self.random_inputs(COMPARED) if self.calibration is None else self.calibration[:COMPARED]
         model = self.quantized if of is None else of
-        theirs = Session(model.to_onnx(), optimized=True).run_each(inputs).reshape(len(inputs), -1)
+        try:
+            session = Session(model.to_onnx(), optimized)
+        except Exception:  # onnxruntime raises several of its own where it has no kernel
+            return None
+        theirs = session.run_each(inputs).reshape(len(inputs), -1)
         ours = self.run(inputs).astype(np.int64)
-        found = self.canonical.output
-        if theirs.dtype.kind == "f":
-            if found is None:
-                refuse("the model does not say how its output is quantized", "end with QuantizeLinear and DequantizeLinear")
-            with np.errstate(over="ignore", invalid="ignore"):
-                steps = np.rint(theirs.astype(np.float32) / np.float32(found.scale)) + found.unsigned_zero_point
-            integers = np.clip(np.nan_to_num(steps), 0, 255).astype(np.int64)
-        else:
-            integers = theirs.astype(np.int64) + (128 if theirs.dtype == np.int8 else 0)
+        integers = self._as_integers(theirs)
         distance = np.abs(integers - ours)
         decisions = int((theirs.argmax(axis=1) != ours.argmax(axis=1)).sum())
         return Comparison(len(inputs), ours.size, int((distance > 0).sum()), int(distance.max()), decisions, random)
+
+    def _as_integers(self, outputs: Array) -> NDArray[np.int64]:
+        """Outputs of the model that was given as the canonical model's."""
+        if outputs.dtype.kind != "f":
+            return outputs.astype(np.int64) + (128 if outputs.dtype == np.int8 else 0)
+        found = self.canonical.output
+        if found is None:
+            refuse("the model does not say how its output is quantized", "end with QuantizeLinear and DequantizeLinear")
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.rint(outputs.astype(np.float32) / np.float32(found.scale)) + found.unsigned_zero_point
+        return np.asarray(np.clip(np.nan_to_num(steps), 0, 255)).astype(np.int64)
 
     def run(self, inputs: Array, optimized: bool = False) -> NDArray[np.uint8]:
         """The canonical model's outputs in onnxruntime, [n, classes], for inputs of the model that was given."""

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .refusal import instead_of, refuse, shown
+from reflexarc.compiler.refusal import instead_of, refuse, shown
 
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | NDArray[Any]
 Array = NDArray[Any]
@@ -38,7 +38,7 @@ class Node:
         return self.outputs[0]
 
     def __str__(self) -> str:
-        return f"node {shown(self.name)} ({self.op})"
+        return f"node {shown(self.name)} ({shown(self.op)[1:-1]})"
 
     def refuse(self, why: str, instead: str | None = None) -> NoReturn:
         refuse(f"{self} {why}", instead_of(self.op) if instead is None else instead)

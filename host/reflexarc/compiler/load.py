@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from reflexarc.compiler.graph import MICROSOFT, Array, Attribute, Dimensions, Model, Node
+from reflexarc.compiler.refusal import INSTEAD, one_line, refuse, shown
+from reflexarc.compiler.wire import check_parts
 from reflexarc.errors import BadInput
-
-from .graph import MICROSOFT, Array, Attribute, Dimensions, Model, Node
-from .refusal import INSTEAD, one_line, refuse, shown
-from .wire import check_parts
 
 LARGEST_FILE = 64 * 2**20
 MOST_NODES = 4096
@@ -129,7 +128,7 @@ class _Reader:
         return Model(name, shape, kind, output, nodes, constants, _labels(metadata), metadata).pruned()
 
     def _check_opset(self) -> None:
-        versions = {entry.domain or "ai.onnx": entry.version for entry in self.message.opset_import}
+        versions = {_text(entry.domain) or "ai.onnx": entry.version for entry in self.message.opset_import}
         version = versions.get("ai.onnx")
         if version is None:
             refuse("it does not say which version of ONNX's operators (opset) it uses", f"export with opset {OLDEST_OPSET} or later")
@@ -137,12 +136,12 @@ class _Reader:
             refuse(f"it uses opset {version}", f"export with opset {OLDEST_OPSET} or later, or convert with onnx.version_converter")
 
     def _metadata(self) -> dict[str, str]:
-        return {entry.key: entry.value for entry in self.message.metadata_props}
+        return {_text(entry.key): _text(entry.value) for entry in self.message.metadata_props}
 
     def _constants(self) -> dict[str, Array]:
         constants: dict[str, Array] = {}
         for tensor in self.graph.initializer:
-            if not tensor.name:
+            if not _text(tensor.name):
                 refuse("one of its constants has no name", "export the model again")
             if tensor.name in constants:
                 refuse(f"two of its constants are called {shown(tensor.name)}", "export the model again")
@@ -152,11 +151,12 @@ class _Reader:
     def _input(self, constants: dict[str, Array]) -> tuple[str, Dimensions, np.dtype[Any]]:
         inputs = [value for value in self.graph.input if value.name not in constants]
         if len(inputs) != 1:
-            names = ", ".join(shown(value.name) for value in inputs[:4]) or "none"
+            names = ", ".join(shown(_text(value.name)) for value in inputs[:4]) or "none"
             refuse(f"it has {len(inputs)} inputs ({names})", "a model has one input; join several along the channels before the model")
         value = inputs[0]
-        called = f"input {shown(value.name)}"
-        if not value.name:
+        name = _text(value.name)
+        called = f"input {shown(name)}"
+        if not name:
             refuse("its input has no name", "export the model again")
         if value.type.WhichOneof("value") != "tensor_type":
             refuse(f"{called} is no tensor", "a model has one tensor as its input")
@@ -179,36 +179,37 @@ class _Reader:
                 shape.append(1)
                 continue
             if not fixed:
-                free = shown(dim.dim_param) if dim.dim_param else "without a size"
+                free = shown(_text(dim.dim_param)) if dim.dim_param else "without a size"
                 refuse(f"{called}: dimension {place} is free ({free})", "only the batch may be; export with a fixed shape")
             shape.append(dim.dim_value)
-        return value.name, _dimensions(shape, called), kind
+        return name, _dimensions(shape, called), kind
 
     def _output(self) -> str:
         if len(self.graph.output) != 1:
-            names = ", ".join(shown(value.name) for value in self.graph.output[:4]) or "none"
+            names = ", ".join(shown(_text(value.name)) for value in self.graph.output[:4]) or "none"
             refuse(f"it has {len(self.graph.output)} outputs ({names})", "a model has one output; export with the one that is to decide")
-        return str(self.graph.output[0].name)
+        return _text(self.graph.output[0].name)
 
     def _nodes(self) -> list[Node]:
         nodes = []
         names: set[str] = set()
         for number, entry in enumerate(self.graph.node):
-            name = entry.name or f"{entry.op_type or 'node'}_{number}"
+            op = _text(entry.op_type)
+            name = _text(entry.name) or f"{op or 'node'}_{number}"
             while name in names:  # names of nodes are for people only
                 name += "_"
             names.add(name)
-            domain = "" if entry.domain in ("", "ai.onnx") else entry.domain
-            bare = Node(name, entry.op_type, tuple(entry.input), tuple(entry.output), {}, domain)
-            if domain and (domain != MICROSOFT or entry.op_type not in MICROSOFT_OPERATORS):
-                bare.refuse(f"is of the domain {shown(domain)}", INSTEAD.get(entry.op_type, "use the operators of ONNX itself"))
+            domain = "" if entry.domain in ("", "ai.onnx") else _text(entry.domain)
+            bare = Node(name, op, tuple(map(_text, entry.input)), tuple(map(_text, entry.output)), {}, domain)
+            if domain and (domain != MICROSOFT or op not in MICROSOFT_OPERATORS):
+                bare.refuse(f"is of the domain {shown(domain)}", INSTEAD.get(op, "use the operators of ONNX itself"))
             if not any(bare.outputs):
                 bare.refuse("has no output", "export the model again")
             if bare.op in CONTROL_FLOW:
                 bare.refuse("is control flow")
             attributes: dict[str, Attribute] = {}
             for attribute in entry.attribute:
-                if attribute.name in attributes:
+                if _text(attribute.name) in attributes:
                     bare.refuse(f"has two attributes {shown(attribute.name)}", "export the model again")
                 attributes[attribute.name] = self._attribute(bare, attribute)
             nodes.append(Node(name, bare.op, bare.inputs, bare.outputs, attributes, domain))
@@ -279,6 +280,13 @@ _FIELDS: dict[type, str] = {
     np.int32: "int32_data",
     np.int64: "int64_data",
 }
+
+
+def _text(value: Any) -> str:
+    """Names; protobuf gives bytes for what is no text."""
+    if not isinstance(value, str):
+        refuse("it has a name that is no text, so it is damaged", "export it again, or copy the whole file")
+    return value
 
 
 def _type(number: int, called: str) -> np.dtype[Any]:

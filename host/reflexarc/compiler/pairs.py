@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .graph import MICROSOFT, Array, Node
-from .runtime import evaluate
+from reflexarc.compiler.graph import MICROSOFT, Array, Node
+from reflexarc.compiler.runtime import evaluate
 
 MOST_WEIGHT = 127  # so that the weights of both signs fit int8
 TRIED = 6  # of the best ratios
@@ -25,11 +25,12 @@ class PairWeights:
     reference: str
 
 
-def pair_weights(node: Node, a: Scaled, b: Scaled, sign: int, total: Scaled) -> PairWeights:
-    """Weights that give what onnxruntime gives for each of the 65,536 pairs of values; refused where there are none."""
+def pair_weights(node: Node, a: Scaled, b: Scaled, sign: int, total: Scaled, signed: bool = False) -> PairWeights:
+    """Weights that give what onnxruntime gives for each of the 65,536 pairs of values; refused where there are none. ``signed``: in the model
+    all three are int8, in which onnxruntime may round another way where the sum is half a step."""
     pairs = np.arange(65536).reshape(1, -1)
     values = [(pairs >> 8).astype(np.uint8), (pairs & 255).astype(np.uint8)]
-    references = _references(values, a, b, sign, total)
+    references = _references(values, a, b, sign, total, signed)
     ratio = float(b[0]) / float(a[0])
     fewest = 65536
     for first, second in _ratios(ratio):
@@ -46,13 +47,13 @@ def pair_weights(node: Node, a: Scaled, b: Scaled, sign: int, total: Scaled) -> 
                     return PairWeights(first, sign * second, weight_scale, name)
                 fewest = min(fewest, different)
     node.refuse(
-        f"has inputs whose scales {float(a[0]):g} and {float(b[0]):g} are in no ratio of small whole numbers: "
-        f"{fewest} of 65,536 pairs of values would differ",
-        "quantize both inputs with the same scale, or with scales whose ratio is a power of two; from a float model --calibration does so",
+        f"has inputs with scales {float(a[0]):g} and {float(b[0]):g}, its output {float(total[0]):g}: in whole numbers {fewest} of 65,536 pairs "
+        "of values would give another result than in onnxruntime",
+        "quantize both inputs with the same scale, or all three with powers of two; from a float model --calibration does so",
     )
 
 
-def _references(values: list[Array], a: Scaled, b: Scaled, sign: int, total: Scaled) -> list[tuple[str, Array]]:
+def _references(values: list[Array], a: Scaled, b: Scaled, sign: int, total: Scaled, signed: bool) -> list[tuple[str, Array]]:
     """onnxruntime's results: of its Add on quantized values, and of Add on dequantized ones."""
 
     def constants(of: Scaled) -> list[Array]:
@@ -62,10 +63,13 @@ def _references(values: list[Array], a: Scaled, b: Scaled, sign: int, total: Sca
     plain = evaluate("QuantizeLinear", [evaluate("Add" if sign > 0 else "Sub", real), *constants(total)], kind=np.uint8)
     found = [("Add" if sign > 0 else "Sub", plain)]
     if sign > 0:
-        quantized = evaluate(
-            "QLinearAdd", [values[0], *constants(a), values[1], *constants(b), *constants(total)], domain=MICROSOFT, kind=np.uint8
-        )
-        found.insert(0, ("QLinearAdd", quantized))
+        shift, kind = (128, np.int8) if signed else (0, np.uint8)
+        given: list[Array] = []
+        for of, value in ((a, values[0]), (b, values[1]), (total, None)):
+            given += [] if value is None else [(value.astype(np.int64) - shift).astype(kind)]
+            given += [np.array(of[0], np.float32), np.array(of[1] - shift, kind)]
+        quantized = evaluate("QLinearAdd", given, domain=MICROSOFT, kind=kind)
+        found.insert(0, ("QLinearAdd", (quantized.astype(np.int64) + shift).astype(np.uint8)))
     return found
 
 

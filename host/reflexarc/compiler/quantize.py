@@ -19,16 +19,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reflexarc.compiler.graph import Array, Model, Names, Node
+from reflexarc.compiler.load import named, parse, read_file
+from reflexarc.compiler.pairs import pair_weights
+from reflexarc.compiler.refusal import refuse, shown
+from reflexarc.compiler.simplify import BINARY, UNARY, simplify
 from reflexarc.errors import BadInput
 
-from .graph import Array, Model, Names, Node
-from .load import named, parse, read_file
-from .refusal import refuse, shown
-from .simplify import BINARY, UNARY, simplify
-
 LARGEST_CALIBRATION = 256 * 2**20  # bytes, unpacked
+NUDGES = 4  # times that scales of sums are changed
 MOST_SAMPLES = 2000  # of the calibration data that are used, spread evenly
+MOST_SUM = 2**24 - 2**16  # of what a sum may reach; what rounding coarser weights adds is far less than the rest
 Float32 = NDArray[np.float32]
+Overrides = dict[str, list[dict[str, Array]]]  # of tensors, as the quantizer takes them
 
 _QUANTIZED = sorted({"Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "Reshape", "Transpose", "Concat", "Pad"} | UNARY | BINARY)
 
@@ -95,11 +98,17 @@ def quantize(model: Model, inputs: Float32, signed: bool = True) -> Model:
     model = _resolve(prepared(model))
     chosen = inputs[np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), MOST_SAMPLES)).astype(int))]
     made = _quantized(model, chosen, signed, {})
-    shared = _shared_scales(made)
-    return _quantized(model, chosen, signed, shared) if shared else made
+    overrides = _shared_scales(made)
+    for _ in range(NUDGES if overrides else 0):
+        made = _quantized(model, chosen, signed, overrides)
+        nudged = _nudged_sums(made)
+        if not nudged:
+            break
+        overrides |= nudged
+    return with_room(made)
 
 
-def _quantized(model: Model, inputs: Float32, signed: bool, overrides: dict[str, list[dict[str, Array]]]) -> Model:
+def _quantized(model: Model, inputs: Float32, signed: bool, overrides: Overrides) -> Model:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -113,22 +122,32 @@ def _quantized(model: Model, inputs: Float32, signed: bool, overrides: dict[str,
     with tempfile.TemporaryDirectory() as folder, _silence():
         source, target = Path(folder) / "float.onnx", Path(folder) / "quantized.onnx"
         source.write_bytes(model.to_onnx())
-        quantize_static(
-            source,
-            target,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=_QUANTIZED,
-            per_channel=True,
-            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={"TensorQuantOverrides": overrides} if overrides else {},
-        )
-        made = simplify(parse(target.read_bytes()))
+        try:
+            quantize_static(
+                source,
+                target,
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=_QUANTIZED,
+                per_channel=True,
+                activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                # Pools and what moves values are quantized by it only behind others that are, unless forced.
+                extra_options={"ForceQuantizeNoInputCheck": True, **({"TensorQuantOverrides": overrides} if overrides else {})},
+            )
+        except Exception as error:  # the quantizer and onnxruntime raise many kinds
+            refuse(
+                f"onnxruntime's quantizer fails on it ({type(error).__name__}: {str(error)[:160]})",
+                "give finite weights and calibration data of usual size",
+            )
+        try:
+            made = simplify(parse(target.read_bytes()))
+        except BadInput as error:
+            refuse(f"once it is quantized, {error}", "its weights and the calibration data have to be of usual size")
     return replace(made, labels=model.labels, metadata=model.metadata)
 
 
-def _shared_scales(model: Model) -> dict[str, list[dict[str, Array]]]:
+def _shared_scales(model: Model) -> Overrides:
     """For each Add or Sub of two tensors one scale for both, so that it is exact in integers: the coarser one's."""
     producers = model.producers()
     groups: dict[str, set[str]] = {}
@@ -142,13 +161,13 @@ def _shared_scales(model: Model) -> dict[str, list[dict[str, Array]]]:
         names = []
         for side in sides:
             assert side is not None
-            quantizer = producers[side.inputs[0]]
-            names.append(quantizer.inputs[0])
-            found[quantizer.inputs[0]] = (model.constants[side.inputs[1]], model.constants[side.inputs[2]])
+            name = _origin(side, producers)
+            names.append(name)
+            found[name] = (model.constants[side.inputs[1]], model.constants[side.inputs[2]])
         joined = set(names).union(*(groups.get(name, set()) for name in names))
         for name in joined:
             groups[name] = joined
-    overrides: dict[str, list[dict[str, Array]]] = {}
+    overrides: Overrides = {}
     for name, group in groups.items():
         kind = np.iinfo(found[name][1].dtype)
         low = min((kind.min - int(found[other][1])) * float(found[other][0]) for other in group)
@@ -157,6 +176,42 @@ def _shared_scales(model: Model) -> dict[str, list[dict[str, Array]]]:
         point = int(np.clip(round(kind.min - low / float(scale)), kind.min, kind.max))
         overrides[name] = [{"scale": np.array(scale, np.float32), "zero_point": np.array(point, found[name][1].dtype)}]
     return overrides
+
+
+def _nudged_sums(model: Model) -> Overrides:
+    """A little coarser scales for sums that are not exact in integers, which happens where many of them are just half a step."""
+    producers, consumers = model.producers(), model.consumers()
+    found: Overrides = {}
+    for node in model.nodes:
+        if node.op not in ("Add", "Sub"):
+            continue
+        after = node
+        while after.op != "QuantizeLinear" and len(readers := consumers.get(after.output, [])) == 1:
+            after = readers[0]
+        steps = [producers.get(name) for name in node.inputs]
+        if after.op != "QuantizeLinear" or any(step is None or step.op != "DequantizeLinear" for step in steps):
+            continue
+        scales = [(model.constants[step.inputs[1]], model.constants[step.inputs[2]]) for step in (*steps, after) if step is not None]
+        if any(scale.size != 1 for scale, _ in scales):
+            continue
+        signed = scales[0][1].dtype == np.int8
+        a, b, total = ((np.float32(scale.reshape(())), int(point.reshape(())) + (128 if signed else 0)) for scale, point in scales)
+        try:
+            pair_weights(node, a, b, -1 if node.op == "Sub" else 1, total, signed)
+        except BadInput:
+            scale, point = scales[2]
+            found[after.inputs[0]] = [{"scale": np.array(total[0] * np.float32(1.01), np.float32), "zero_point": point.reshape(())}]
+    return found
+
+
+def _origin(dequantizer: Node, producers: dict[str, Node]) -> str:
+    """The float tensor whose scale it is: MaxPool and what moves values take over that of their input."""
+    while True:
+        name = producers[dequantizer.inputs[0]].inputs[0]
+        mover = producers.get(name)
+        if mover is None or mover.op not in ("MaxPool", "Reshape", "Transpose"):
+            return name
+        dequantizer = producers[mover.inputs[0]]
 
 
 @contextmanager
@@ -173,6 +228,44 @@ def _silence() -> Iterator[None]:
 
 
 # What the quantizer does not do.
+
+
+def with_room(model: Model) -> Model:
+    """The quantized model with coarser weights where the sum of an output could else reach 2**24, beyond which it is not exact.
+
+    The quantizer chooses weights as fine as int8 allows: where they are very small, the bias is very many of their steps."""
+    constants = dict(model.constants)
+    producers = model.producers()
+    nodes = [node for node in model.nodes if node.op in ("Conv", "Gemm")]
+    for node in nodes:
+        steps = [producers.get(name) for name in node.inputs]
+        if any(step is None or step.op != "DequantizeLinear" for step in steps):
+            continue
+        names = [step.inputs for step in steps if step is not None]
+        if any(sum(name in other.inputs for other in model.nodes) > 1 for name in {name for given in names[1:] for name in given[:2]}):
+            continue  # another node has the same weights
+        weights, scale = constants[names[1][0]], constants[names[1][1]]
+        axis = 0 if node.op == "Conv" or node.whole("transB", 0) else 1
+        point = int(constants[names[0][2]])
+        reach = max(
+            128, *(abs(bound - point) for bound in (np.iinfo(constants[names[0][2]].dtype).min, np.iinfo(constants[names[0][2]].dtype).max))
+        )
+        others = tuple(place for place in range(weights.ndim) if place != axis)
+        sums = np.abs(weights.astype(np.float64)).sum(axis=others) * reach
+        bias = constants[names[2][0]].astype(np.float64) if len(names) > 2 else np.zeros(weights.shape[axis])
+        factor = np.maximum((sums + np.abs(bias)) / MOST_SUM, 1.0)
+        if (factor <= 1).all() or weights.dtype != np.int8:
+            continue
+        if scale.size == 1:
+            factor = np.full(1, factor.max())
+        sides = [1] * weights.ndim
+        sides[axis] = factor.size
+        constants[names[1][0]] = np.rint(weights / factor.reshape(sides)).astype(np.int8)
+        constants[names[1][1]] = (scale * factor.reshape(scale.shape)).astype(np.float32)
+        if len(names) > 2:
+            constants[names[2][0]] = np.rint(bias / factor).astype(np.int32)
+            constants[names[2][1]] = (constants[names[2][1]] * factor.reshape(constants[names[2][1]].shape)).astype(np.float32)
+    return replace(model, constants=constants)
 
 
 def prepared(model: Model) -> Model:
@@ -315,11 +408,7 @@ class _Folder:
             node.refuse("has parameters that are not finite", "train or export the model again")
         number = self._before(tensor)
         if number is not None and self._linear_axis(number, shape) == axis and self._folded(number, factor, shift):
-            last = self.nodes[number]
-            if last.op == "Transpose":
-                self.nodes[number] = replace(last, outputs=node.outputs)
-            else:
-                self.nodes[number] = replace(last, outputs=node.outputs)
+            self.nodes[number] = replace(self.nodes[number], outputs=node.outputs)
             return
         self._depthwise(node, tensor, factor, shift, axis)
 
@@ -356,7 +445,6 @@ class _Folder:
         shape = self.model.shapes[tensor]
         order = (0, axis, *(place for place in range(1, len(shape)) if place != axis))
         channels = shape[axis]
-        weights = self._constant(factor.astype(np.float32).reshape(-1, *(1,) * max(len(shape) - 1, 2)), f"{node.output}_factor")
         if len(shape) == 2:
             weights = self._constant(factor.astype(np.float32).reshape(-1, 1, 1), f"{node.output}_factor")
         else:
@@ -378,8 +466,3 @@ class _Folder:
             output = node.output if last else self.names.fresh(f"{node.output}_{number}")
             self.nodes.append(Node(node.name if op == "Conv" else f"{node.name}_{number}", op, (tensor, *more), (output,), attributes))
             tensor = output
-
-
-def fits(model: Model) -> bool:
-    """Whether the model is one of floats that the quantizer takes."""
-    return not is_quantized(model)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import Int8, Int64, Layer, Network, Window
+from reflexarc.compiler.exact import requantize, split
+from reflexarc.compiler.network import Int8, Int64, Layer, Network, Window
 
 
 def run(network: Network, values: Int8) -> Int8:
@@ -55,11 +56,10 @@ def greatest(sums: Int64, pool: Window) -> Int64:
 
 
 def requantized(layer: Layer, sums: Int64) -> Int8:
-    """As onnxruntime rounds: the sum is exact in float32, the product is rounded to float32, then to a whole number, half to even."""
+    """The sums with their bias, multiplied as onnxruntime rounds, within bounds, through the table."""
+    mantissa, shift = (each.reshape(1, -1, 1, 1) for each in split(layer.multiplier))
     total = sums + layer.bias.reshape(1, -1, 1, 1)
-    product = total.astype(np.float32) * layer.multiplier.reshape(1, -1, 1, 1)
-    rounded = np.rint(product.astype(np.float64)).astype(np.int64)
-    stored = np.clip(rounded + layer.zero_point, layer.low, layer.high).astype(np.int8)
+    stored = requantize(total, mantissa, shift, layer.zero_point, layer.low, layer.high).astype(np.int8)
     return stored if layer.table is None else layer.table[stored.astype(np.int64) + 128]
 
 

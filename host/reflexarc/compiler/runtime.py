@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Array
-from .refusal import refuse
+from reflexarc.compiler.graph import Array
+from reflexarc.compiler.refusal import refuse
 
 
 def runtime() -> Any:
@@ -48,7 +48,7 @@ def evaluate(op: str, inputs: Sequence[Array], attributes: Mapping[str, Any] | N
     """What onnxruntime makes of one node. ``inputs`` that are numbers become constants."""
     from onnx import helper, numpy_helper
 
-    from .graph import IR_VERSION, MICROSOFT, OPSET
+    from reflexarc.compiler.graph import IR_VERSION, MICROSOFT, OPSET
 
     names = [f"x{number}" for number in range(len(inputs))]
     given = {name: value for name, value in zip(names, inputs, strict=True) if value.ndim > 0}

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .graph import MICROSOFT, Array, Attribute, Dimensions, Model, Names, Node
-from .load import MOST_VALUES
-from .refusal import refuse, shown
+from reflexarc.compiler.graph import MICROSOFT, Array, Attribute, Dimensions, Model, Names, Node
+from reflexarc.compiler.load import MOST_VALUES
+from reflexarc.compiler.refusal import refuse, shown
 
 MOST_KERNEL = 64  # rows or columns of a kernel
 MOST_STRIDE = 16

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from .refusal import refuse
+from reflexarc.compiler.refusal import refuse
 
 MOST_PARTS = 200_000
 DEEPEST = 24  # parts within parts
