@@ -28,6 +28,7 @@ from reflexarc.cli.common import (
 from reflexarc.cli.control import bode, tune
 from reflexarc.cli.faults import faults
 from reflexarc.cli.limits import limits
+from reflexarc.cli.models import compile_model, deploy, models
 from reflexarc.cli.own_twin import board_arguments, twin_options
 from reflexarc.cli.program import program
 from reflexarc.cli.safety import blackbox, commission
@@ -61,7 +62,7 @@ def main() -> None:
     """
 
 
-for command in (status, arm, trip, ack, limits, commission, blackbox, faults, tune, bode, program):
+for command in (status, arm, trip, ack, limits, commission, blackbox, faults, tune, bode, program, deploy, compile_model, models):
     main.add_command(command)
 
 
