@@ -9,9 +9,9 @@ import numpy as np
 
 from reflexarc.compiler.allocate import Allocation, Tensor, allocate
 from reflexarc.compiler.cycles import Cycles, LayerCycles, quads
-from reflexarc.compiler.fit import Use, check_head, check_view, engine_uses, line_pixels, refuse_what_does_not_fit, view_uses
+from reflexarc.compiler.fit import DoesNotFit, Use, check_head, check_view, engine_uses, line_pixels, refuse_what_does_not_fit, view_uses
 from reflexarc.compiler.image import Image, pack_image, packed
-from reflexarc.compiler.lower import Lowered, LoweredLayer, lower
+from reflexarc.compiler.lower import Aim, Lowered, LoweredLayer, lower
 from reflexarc.compiler.network import Head, Int8, Network, View
 from reflexarc.compiler.tiling import Fold
 from reflexarc.contract.model import (
@@ -68,18 +68,17 @@ def compile_network(network: Network, view: View, head: Head, lanes: int, model_
         raise BadInput(f"no engine has {lanes} lanes; accepted: {', '.join(map(str, LANES))}")
     check_view(view, network.shapes[network.input])
     check_head(head, network.shapes[network.output])
-    refusal: BadInput | None = None
-    for thrifty in (False, True):
+    refusals = []
+    for aim in Aim:
         try:
-            return _compiled(network, view, head, lanes, model_id, thrifty)
-        except BadInput as error:
-            refusal = error
-    assert refusal is not None
-    raise refusal
+            return _compiled(network, view, head, lanes, model_id, aim)
+        except DoesNotFit as error:
+            refusals.append(error)
+    raise min(refusals, key=lambda refusal: refusal.excess)
 
 
-def _compiled(network: Network, view: View, head: Head, lanes: int, model_id: int, thrifty: bool) -> Compiled:
-    lowered = lower(network, lanes, len(view.channels), thrifty)
+def _compiled(network: Network, view: View, head: Head, lanes: int, model_id: int, aim: Aim) -> Compiled:
+    lowered = lower(network, lanes, len(view.channels), aim)
     tensors = _tensors(lowered)
     allocation = allocate(tensors)
     tables = _tables(lowered)

@@ -106,15 +106,20 @@ def line_pixels(view: View) -> int | None:
     return (LINE_BYTES - CHANNELS) // former if former else None
 
 
+class DoesNotFit(BadInput):
+    """``excess``: by what part of what there is the memories are too small, in all."""
+
+    def __init__(self, beyond: Sequence[Use]) -> None:
+        self.excess = sum(use.used / use.available - 1 for use in beyond)
+        parts = [f"{use}, {use.used - use.available:,} too many ({use.hint})" for use in beyond]
+        super().__init__(one_line("the model does not fit: " + "; ".join(parts)))
+
+
 def refuse_what_does_not_fit(uses: Sequence[Use]) -> None:
-    """BadInput with all that is too large, by how much, and what would fit."""
+    """DoesNotFit with all that is too large, by how much, and what would fit."""
     beyond = [use for use in uses if not use.fits]
     if beyond:
-        parts = [
-            f"{use.name} take {use.used:,} {use.unit}, {use.used - use.available:,} more than {use.available:,} ({use.hint})"
-            for use in beyond
-        ]
-        raise BadInput(one_line("the model does not fit: " + "; ".join(parts)))
+        raise DoesNotFit(beyond)
 
 
 def check_view(view: View, shape: Shape) -> None:

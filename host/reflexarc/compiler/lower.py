@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,14 @@ from reflexarc.compiler.tiling import Plan, Tile, plans
 from reflexarc.contract.model import PARAMETERS, WEIGHT_BYTES
 
 LAYER_CHANGE_CYCLES = LAYER_CYCLES + 3  # with its quads, about; what a layer more costs when ways are compared
+
+
+class Aim(enum.Enum):
+    """What there should be few of."""
+
+    CYCLES = "cycles"
+    WEIGHTS = "weights"  # and bytes of tensors
+    RUNS = "runs"
 
 
 @dataclass(frozen=True)
@@ -112,33 +121,38 @@ def products_of(layer: Layer, shape: Shape) -> int:
 
 def _early_refusals(layer: Layer) -> None:
     """What no way of cutting would mend, before memory is spent on it."""
-    if layer.weights.size > WEIGHT_BYTES:
+    count, outputs = layer.weights.size, len(layer.bias)
+    if count > WEIGHT_BYTES:
         refuse(
-            f"layer {shown(layer.name)} has {layer.weights.size:,} weights, {layer.weights.size - WEIGHT_BYTES:,} more than fit",
-            f"accepted: {WEIGHT_BYTES:,} in all",
+            f"layer {shown(layer.name)} has {count:,} weights, {count - WEIGHT_BYTES:,} more than the {WEIGHT_BYTES:,} bytes for all layers",
+            f"{outputs * WEIGHT_BYTES // count} outputs instead of {outputs} or {100 * WEIGHT_BYTES // count} % of its inputs would fit, alone",
         )
-    if len(layer.bias) > PARAMETERS:
-        refuse(f"layer {shown(layer.name)} has {len(layer.bias):,} outputs", f"accepted: {PARAMETERS:,} in all layers together")
+    if outputs > PARAMETERS:
+        refuse(f"layer {shown(layer.name)} has {outputs:,} outputs", f"accepted: {PARAMETERS:,} in all layers together")
 
 
-def _cost(plan: Plan, last_bytes: int, thrifty: bool) -> tuple[int, ...]:
-    """Cycles with all inputs there, and those after the last one, count alike; a thrifty one saves weights first."""
+def _cost(plan: Plan, last_bytes: int, aim: Aim) -> tuple[int, ...]:
+    """Cycles with all inputs there, and those after the last one, count alike."""
     cycles = plan.steps + (plan.after(last_bytes) if plan.ring else plan.steps)
-    return (plan.weight_rows, cycles) if thrifty else (cycles, plan.weight_rows, plan.run_count)
+    if aim is Aim.WEIGHTS:
+        return plan.weight_rows, cycles
+    if aim is Aim.RUNS:
+        return plan.run_count, cycles
+    return cycles, plan.weight_rows, plan.run_count
 
 
-def _cheapest(layer: Layer, shape: Shape, lanes: int, ring: bool, last_bytes: int, thrifty: bool) -> Plan:
+def _cheapest(layer: Layer, shape: Shape, lanes: int, ring: bool, last_bytes: int, aim: Aim) -> Plan:
     found = plans(equivalents(geometry_of(layer, shape)), lanes, ring)
     if not found:
         refuse(
             f"layer {shown(layer.name)}: a tensor of {shape.channels}x{shape.rows}x{shape.columns} is beyond what a layer's numbers hold",
             "choose a smaller window or fewer channels",
         )
-    if ring:
+    if ring and aim is Aim.CYCLES:
         # Those that take much longer are not looked at in detail.
         least = min(plan.steps for plan in found)
-        found = [plan for plan in found if thrifty or plan.steps <= 2 * least]
-    return min(found, key=lambda plan: _cost(plan, last_bytes, thrifty))
+        found = [plan for plan in found if plan.steps <= 2 * least]
+    return min(found, key=lambda plan: _cost(plan, last_bytes, aim))
 
 
 def _value_range(network: Network, layers: tuple[Layer, ...]) -> dict[str, tuple[int, int]]:
@@ -182,8 +196,8 @@ def _lowered(layer: Layer, plan: Plan, shape: Shape, final: bool, ranges: dict[s
     return LoweredLayer(layer, plan, tile, *split(multiplier), plan.ring, final, products_of(layer, shape))
 
 
-def lower(network: Network, lanes: int, last_bytes: int, thrifty: bool = False) -> Lowered:
-    """``last_bytes``: of the window, those that come last of all. ``thrifty``: as few weights and bytes as can be, however long it takes."""
+def lower(network: Network, lanes: int, last_bytes: int, aim: Aim = Aim.CYCLES) -> Lowered:
+    """``last_bytes``: of the window, those that come last of all."""
     layers = in_order(network)
     if not layers:
         refuse("the network has no layer between its input and its output", "give it at least one")
@@ -193,10 +207,10 @@ def lower(network: Network, lanes: int, last_bytes: int, thrifty: bool = False) 
 
     def cheapest(layer: Layer) -> Plan:
         ring = layer.sources[0] == network.input
-        return _cheapest(layer, shapes[layer.sources[0]], lanes, ring, last_bytes, thrifty)
+        return _cheapest(layer, shapes[layer.sources[0]], lanes, ring, last_bytes, aim)
 
     def cost(*parts: Plan) -> int:
-        return sum(_cost(part, last_bytes, False)[0] for part in parts) + 2 * LAYER_CHANGE_CYCLES * (len(parts) - 1)
+        return sum(_cost(part, last_bytes, Aim.CYCLES)[0] for part in parts) + 2 * LAYER_CHANGE_CYCLES * (len(parts) - 1)
 
     for layer in layers:
         _early_refusals(layer)
@@ -207,7 +221,7 @@ def lower(network: Network, lanes: int, last_bytes: int, thrifty: bool = False) 
         ways: list[list[tuple[Layer, Plan]]] = []
         if not hangs:
             ways.append([(layer, cheapest(layer))])
-        if hangs or (layer.pool is not None and layer.window != Window() and not thrifty):
+        if hangs or (layer.pool is not None and layer.window != Window() and aim is Aim.CYCLES):
             sums, pool = split_pool(layer)
             shapes[sums.target] = Shape(len(layer.bias), *layer.window.output(shape.rows, shape.columns))
             ways.append([(part, cheapest(part)) for part in (sums, pool)])

@@ -1,0 +1,6 @@
+"""Naive models of blocks serve here too."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "blocks"))
