@@ -70,8 +70,9 @@ def _table(rng):
 
 def _weights(rng, *shape):
     kind = rng.integers(8)
-    if kind == 0:
-        return rng.integers(-255, 256, shape)  # uint8 with a zero point: two runs in the engine
+    if kind == 0:  # uint8 with a zero point: two runs in the engine
+        low = int(rng.integers(-255, 1))
+        return rng.integers(low, low + 256, shape)
     if kind == 1:
         return rng.choice([-128, -1, 0, 1, 127], shape)
     return np.clip(np.rint(rng.normal(0, 40, shape)), -128, 127).astype(np.int64)
@@ -97,11 +98,9 @@ def _pool(rng, rows, columns):
         kernel = min(int(rng.choice([1, 2, 2, 3])), size)
         pads = [int(rng.integers(0, kernel)) if rng.random() < 0.2 else 0 for _ in range(2)]
         stride = int(rng.integers(1, 4)) if rng.random() < 0.4 else kernel
-        # The last window must hold a value: what remains at the end is less than the kernel.
         sizes.append((kernel, stride, *pads))
     (kr, sr, top, bottom), (kc, sc, left, right) = sizes
-    window = Window((kr, kc), (sr, sc), (top, left, bottom, right))
-    return window
+    return Window((kr, kc), (sr, sc), (top, left, bottom, right))
 
 
 def random_network(rng: np.random.Generator, largest: int = 1024, layers: int = 6) -> Network:
@@ -163,6 +162,55 @@ def _only_needed(network: Network) -> Network:
     return Network(network.input, network.output, shapes, tuple(kept[::-1]), network.labels)
 
 
+def network_onnx(network: Network) -> bytes:
+    """The same network for onnxruntime, its values as uint8 (128 more), all tensors as outputs of their own names."""
+    nodes, constants = [], []
+
+    def constant(name, value, kind):
+        constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
+        return name
+
+    for layer in network.layers:
+        at, name = layer.sources[0], layer.name
+        if len(layer.sources) == 2:
+            at = f"{name}:both"
+            nodes.append(helper.make_node("Concat", layer.sources, [at], axis=1))
+        weights = layer.weights.astype(np.int64)
+        point = -min(int(weights.min()), 0)
+        input_point = layer.pad_value + 128
+        # What the input's zero point adds is in the layer's bias already.
+        bias = layer.bias - weights.reshape(len(weights), -1).sum(axis=1) * (128 - input_point)
+        outputs = len(weights)
+        inputs = [
+            at, constant(f"{name}:xs", 1, np.float32), constant(f"{name}:xz", input_point, np.uint8),
+            constant(f"{name}:w", weights + point, np.uint8), constant(f"{name}:ws", layer.multiplier, np.float32),
+            constant(f"{name}:wz", np.full(outputs, point), np.uint8), constant(f"{name}:ys", 1, np.float32),
+            constant(f"{name}:yz", layer.zero_point + 128, np.uint8), constant(f"{name}:b", bias, np.int32),
+        ]  # fmt: skip
+        attributes = {"strides": layer.window.stride, "pads": layer.window.pads, "group": layer.groups}
+        steps = [("QLinearConv", inputs, attributes)]
+        bounds = [constant(f"{name}:low", layer.low + 128, np.uint8), constant(f"{name}:high", layer.high + 128, np.uint8)]
+        steps.append(("Clip", [None, *bounds], {}))
+        if layer.pool is not None:
+            pool = layer.pool
+            steps.append(("MaxPool", [None], {"kernel_shape": pool.kernel, "strides": pool.stride, "pads": pool.pads}))
+        if layer.table is not None:
+            steps.append(("Cast", [None], {"to": TensorProto.INT32}))
+            steps.append(("Gather", [constant(f"{name}:table", layer.table.astype(np.int64) + 128, np.uint8), None], {"axis": 0}))
+        for number, (op, given, attributes) in enumerate(steps):
+            output = layer.target if number == len(steps) - 1 else f"{name}:{number}"
+            nodes.append(helper.make_node(op, [at if value is None else value for value in given], [output], **attributes))
+            at = output
+
+    def described(name):
+        shape = network.shapes[name]
+        return helper.make_tensor_value_info(name, TensorProto.UINT8, ["n", shape.channels, shape.rows, shape.columns])
+
+    outputs = [described(layer.target) for layer in network.layers]
+    graph = helper.make_graph(nodes, "network", [described(network.input)], outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
 def random_values(rng: np.random.Generator, shape: Shape, count: int = 1) -> np.ndarray:
     """Stored values [count, channels, rows, columns]; some of them at the ends of the range only."""
     size = (count, shape.channels, shape.rows, shape.columns)
@@ -220,9 +268,11 @@ class _File:
         return self.node("DequantizeLinear", [tensor.name, *self.scaled(tensor)])
 
     def quantized(self, name, shape, scale, point):
+        return _Tensor(name, shape, np.float32(1), point) if self.form == "float" else self.quantized_always(name, shape, scale, point)
+
+    def quantized_always(self, name, shape, scale, point):
         tensor = _Tensor(name, shape, np.float32(scale), point)
-        if self.form != "float":
-            tensor.name = self.node("QuantizeLinear", [name, *self.scaled(tensor)])
+        tensor.name = self.node("QuantizeLinear", [name, *self.scaled(tensor)])
         return tensor
 
 
@@ -438,15 +488,6 @@ class _Random:
             order = [0, 2, 3, 1]
             tensor = self.moved(tensor, "Transpose", tuple(tensor.shape[axis] for axis in order), perm=order)
         return self.moved(tensor, "Reshape", (1, size), self.file.constant(np.array([1, -1], np.int64)))
-
-
-def _quantized_always(self, name, shape, scale, point):
-    tensor = _Tensor(name, shape, np.float32(scale), point)
-    tensor.name = self.node("QuantizeLinear", [name, *self.scaled(tensor)])
-    return tensor
-
-
-_File.quantized_always = _quantized_always
 
 
 def random_onnx(rng: np.random.Generator, form: str | None = None, opset: int = 17) -> bytes:

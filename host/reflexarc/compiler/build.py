@@ -320,13 +320,12 @@ class _Builder:
         if np.array_equal(order, natural.transpose(0, 2, 1)):
             swapped = _swapped(window)
             return weights.transpose(0, 1, 3, 2), swapped, groups, True
-        if group.pool is None or group.out[1:] == (1, 1):
-            found = _merged(order, stored, weights, window, groups) or _whole(order, stored, weights, window, groups)
-            if found is not None:
-                return *found, 1, False
+        found = _merged(order, stored, weights, window, groups) or _whole(order, stored, weights, window, groups)
+        if found is not None:
+            return *found, 1, False
         text = (
-            f"layer {shown(group.node.name)} reads a tensor in another order of axes than it is stored in ({_told(order.shape)} out of {_told(natural.shape)})"
-            "; leave out the Transpose or Reshape in front, or let a Gemm over all values follow it"
+            f"layer {shown(group.node.name)} reads {_told(order.shape)} values in another order than {_told(natural.shape)} are stored in; "
+            "leave out the Transpose or Reshape in front, or let a Gemm over all values follow it"
         )
         if source.stored == self.model.input:
             raise _Misfit(text, source.order if source.order.ndim == 3 else order)

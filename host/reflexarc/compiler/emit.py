@@ -22,13 +22,14 @@ class Emitter:
         self.shapes: dict[str, Dimensions] = {given: shape}
         self.types: dict[str, np.dtype[Any]] = {given: np.dtype(np.uint8)}
         self.names = Names([given])
+        self.node_names = Names()
         self.made: dict[tuple[object, ...], str] = {}  # reshapes and transposes that are there already
 
     def emit(
         self, op: str, inputs: Sequence[str], shape: Dimensions, name: str, wanted: str, kind: Any = np.uint8, **attributes: Attribute
     ) -> str:
         output = self.names.fresh(wanted)
-        self.nodes.append(Node(name, op, tuple(inputs), (output,), attributes))
+        self.nodes.append(Node(self.node_names.fresh(name), op, tuple(inputs), (output,), attributes))
         self.shapes[output], self.types[output] = tuple(int(size) for size in shape), np.dtype(kind)
         return output
 

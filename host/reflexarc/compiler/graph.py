@@ -117,12 +117,13 @@ class Model:
             return helper.make_tensor_value_info(name, kind, self.shapes.get(name))
 
         make_node: Any = helper.make_node
+        names = Names()
         nodes = [
             make_node(
                 node.op,
                 node.inputs,
                 node.outputs,
-                name=node.name,
+                name=names.fresh(node.name),
                 domain=node.domain,
                 **{
                     key: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value

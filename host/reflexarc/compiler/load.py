@@ -53,16 +53,19 @@ def read_file(path: str | os.PathLike[str], largest: int = LARGEST_FILE) -> byte
     """What the file holds; refused where it is no plain file, empty or too large. A pipe or a device is not read and never waited for."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            state = os.fstat(handle)
+            if not stat.S_ISREG(state.st_mode):
+                refuse("is no plain file", "give the path of a file that can be read")
+            if state.st_size > largest:
+                refuse(f"has {state.st_size / 2**20:.1f} MiB", f"up to {largest // 2**20} MiB are read")
+            with open(handle, "rb", closefd=False) as file:
+                content = file.read(largest + 1)
+        finally:
+            os.close(handle)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         refuse(f"can't be opened ({reason})", "give the path of a file that can be read")
-    with open(handle, "rb") as file:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
-            refuse("is no plain file", "give the path of a file that can be read")
-        if state.st_size > largest:
-            refuse(f"has {state.st_size / 2**20:.1f} MiB", f"up to {largest // 2**20} MiB are read")
-        content = file.read(largest + 1)
     if not content:
         refuse("is empty", "give a file that holds something")
     if len(content) > largest:

@@ -169,12 +169,12 @@ def _shared_scales(model: Model) -> Overrides:
             groups[name] = joined
     overrides: Overrides = {}
     for name, group in groups.items():
-        kind = np.iinfo(found[name][1].dtype)
-        low = min((kind.min - int(found[other][1])) * float(found[other][0]) for other in group)
-        high = max((kind.max - int(found[other][1])) * float(found[other][0]) for other in group)
-        scale = np.float32((high - low) / 255)
-        point = int(np.clip(round(kind.min - low / float(scale)), kind.min, kind.max))
-        overrides[name] = [{"scale": np.array(scale, np.float32), "zero_point": np.array(point, found[name][1].dtype)}]
+        own, point = found[name]
+        kind = np.iinfo(point.dtype)
+        scale = np.float32(max(float(found[other][0]) for other in group))
+        # Each has its own zero point: that of what Relu gives has to stay the least value, for the quantizer leaves the Relu to it.
+        moved = kind.min + round((int(point) - kind.min) * float(own) / float(scale))
+        overrides[name] = [{"scale": np.array(scale, np.float32), "zero_point": np.array(moved, point.dtype)}]
     return overrides
 
 

@@ -603,6 +603,7 @@ class _Simplifier:
         names = [self.names.fresh(f"{node.output}_{what}") for what in ("scale", "zero_point")]
         for name, value in zip(names, (scale, point), strict=True):
             self.constants[name], self.shapes[name], self.types[name] = value, value.shape, value.dtype
+            self.fixed.add(name)
         self._add(Node(node.name, node.op, (node.inputs[0], *names), node.outputs, attributes), self._shape(node, 0), kind)
 
     def _integers(self, node: Node, number: int, point: int) -> None:
