@@ -104,3 +104,22 @@ class FakeDetector:
         if header != header | due or place != end:
             return BankState.BAD_FORMAT
         return BankState.VALID if zlib.crc32(to_bytes(words[:-1])) == words[-1] else BankState.BAD_CRC
+
+
+class FakeBoard:
+    """As much of an `AsyncController` as deploying needs; a boundary comes after ``boundary_s`` of its time."""
+
+    def __init__(self, detector: FakeDetector, boundary_s: float = 0.0) -> None:
+        self.detector = detector
+        self.registers = detector.registers
+        self.calibration = Calibration()
+        self.board_s = 0.0
+        self._boundary_s = boundary_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.board_s += seconds
+        if self.board_s >= self._boundary_s:
+            self.detector.boundary()
+
+    async def time_cycles(self) -> int:
+        return self.calibration.cycles(self.board_s)

@@ -28,7 +28,7 @@ from reflexarc.cli.common import (
 from reflexarc.cli.control import bode, tune
 from reflexarc.cli.faults import faults
 from reflexarc.cli.limits import limits
-from reflexarc.cli.models import compile_model, deploy, models
+from reflexarc.cli.models import compile_model, deploy, detection_of, models, store_option
 from reflexarc.cli.own_twin import board_arguments, twin_options
 from reflexarc.cli.program import program
 from reflexarc.cli.safety import blackbox, commission
@@ -218,10 +218,21 @@ def run(**options: Any) -> None:
 @record_option
 @click.option("--board", "address", help="Socket of a running board. [default: a twin of its own]")
 @click.option("--lockstep/--free", default=None, help="Board time runs as asked, repeatable (default on an own twin), or freely.")
-def scan(address: str | None, lockstep: bool | None, limits_file: Path | None, record_file: Path | None, **options: Any) -> None:
+@click.option("--detect", metavar="MODEL", help="A deployed model, by name or id, looks on. See: reflexarc models list")
+@store_option
+def scan(
+    address: str | None,
+    lockstep: bool | None,
+    limits_file: Path | None,
+    record_file: Path | None,
+    detect: str | None,
+    store: Path | None,
+    **options: Any,
+) -> None:
     """Approach and scan one frame into OUT/<time>/scan.h5, then withdraw."""
     from reflexarc.experiments.scan_job import scan_job
 
+    detection = None if detect is None else detection_of(detect, store)
     given = check_limits_file(limits_file)
     # A board that is named may hold limits of its own: they are looked at once it is there.
     check_early(options, address, given, with_limits=given is not None or address is None)
@@ -233,7 +244,7 @@ def scan(address: str | None, lockstep: bool | None, limits_file: Path | None, r
             settings = settings_from(options, welcome.get("specimen_size_m"), limits, board.device.calibration)
             attributes = {"specimen": welcome.get("specimen", ""), "seed": options["seed"]}
             record = record_for(board, record_file)
-            for line in board.run(scan_job(board.device, settings, folder, attributes, record)):
+            for line in board.run(scan_job(board.device, settings, folder, attributes, record, detection)):
                 click.echo(line)
     click.echo(f"written      {folder}/scan.h5")
 

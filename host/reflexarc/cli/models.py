@@ -17,6 +17,7 @@ from reflexarc.errors import BadInput
 if TYPE_CHECKING:  # the compiler takes a moment to load, and other commands do not need it
     from reflexarc.compiler.deploy import Deployable, Ready, Request
     from reflexarc.compiler.model_store import ModelStore
+    from reflexarc.experiments.detect import Detection
 
 RADIUS_MAX = BLOCK["radius"].high
 
@@ -135,6 +136,13 @@ def models_in(folder: Path | None) -> ModelStore:
     from reflexarc.compiler.model_store import ModelStore, default_folder
 
     return ModelStore(default_folder() if folder is None else folder)
+
+
+def detection_of(name: str, store: Path | None) -> Detection:
+    from reflexarc.experiments.detect import Detection
+
+    kept = models_in(store)
+    return Detection(kept.find(name), kept)
 
 
 # The commands

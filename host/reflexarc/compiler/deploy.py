@@ -8,7 +8,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from reflexarc.calibration import Calibration
 from reflexarc.compiler.canonical import Format
 from reflexarc.compiler.compile import Compiled, compile_network
 from reflexarc.compiler.exact import Proven, input_thresholds, prove_channels, prove_inputs, split
-from reflexarc.compiler.frontend import Prepared, prepare
+from reflexarc.compiler.frontend import Comparison, Prepared, prepare
 from reflexarc.compiler.graph import Model
 from reflexarc.compiler.load import load, named, read_file
 from reflexarc.compiler.model_store import CANONICAL, IMAGE, REPORT, ModelStore, StoredModel, checked_name, identity
 from reflexarc.compiler.network import Head, Int8, View
 from reflexarc.compiler.quantize import Float32, check_inputs, read_calibration
 from reflexarc.compiler.reference import run as run_reference
+from reflexarc.compiler.trial import try_model
 from reflexarc.compiler.wishes import HeadWish, ViewWish, head_of, view_of
 from reflexarc.contract.model import OUTPUTS, ViewSource
 from reflexarc.contract.words import to_bytes
@@ -74,6 +75,7 @@ class Ready:
     refusal: BadInput | None
     proven: Proven
     accuracy: Mapping[str, Any] | None
+    comparison: Comparison | None
     seconds: float
 
 
@@ -104,6 +106,8 @@ def make_ready(request: Request) -> Ready:
     """Read, quantize, prove. BadInput for what no tier could use; what only the fabric can't use is in ``refusal``."""
     begun = time.perf_counter()
     checked_name(request.name)
+    if request.path.is_dir():
+        raise named(request.path.resolve(), BadInput("is a folder; give the model's file"))
     source = load(request.path)
     try:
         view, head = _wishes(request, source)
@@ -112,7 +116,8 @@ def make_ready(request: Request) -> Ready:
     except BadInput as error:
         raise named(request.path, error) from None
     inputs, labels = (None, None) if request.calibration is None else read_calibration(request.calibration, source)
-    prepared, refusal, proven, accuracy = None, None, Proven(), None
+    prepared = refusal = accuracy = comparison = None
+    proven = Proven()
     try:
         prepared = prepare(request.path, inputs, view.shape)
         proven = prove(prepared)
@@ -121,8 +126,9 @@ def make_ready(request: Request) -> Ready:
             raise
         refusal = error
     if prepared is not None:
-        accuracy = _accuracy(request, prepared, inputs, labels)
-    return Ready(request, source, view, head, source.labels, prepared, refusal, proven, accuracy, time.perf_counter() - begun)
+        accuracy, comparison = _accuracy(request, prepared, inputs, labels), prepared.compare()
+    seconds = time.perf_counter() - begun
+    return Ready(request, source, view, head, source.labels, prepared, refusal, proven, accuracy, comparison, seconds)
 
 
 def _wishes(request: Request, source: Model) -> tuple[ViewWish, HeadWish]:
@@ -222,14 +228,14 @@ def fit(ready: Ready, calibration: Calibration, lanes: int | None, model_id: int
     prepared = ready.prepared
     if prepared is not None:
         head = ready.head.head(prepared.network.shapes[prepared.network.output].size, ready.labels, prepared.canonical.output)
+        view = make_view(ready.view, prepared, calibration)
     onnx = prepared.canonical_bytes if prepared is not None else read_file(ready.request.path)
     identified = model_id or ready.request.model_id or identity(onnx + repr((ready.view, ready.head)).encode())
     if lanes is None and refusal is None and wanted is not Tier.EDGE:
         refusal = BadInput("the board has no detector engine")
-    if prepared is not None and head is not None and refusal is None and wanted is not Tier.EDGE:
+    if prepared is not None and head is not None and view is not None and refusal is None and wanted is not Tier.EDGE:
         assert lanes is not None
         try:
-            view = make_view(ready.view, prepared, calibration)
             compiled = compile_network(prepared.network, view, head, lanes, identified)
         except BadInput as error:
             refusal = error
@@ -240,18 +246,15 @@ def fit(ready: Ready, calibration: Calibration, lanes: int | None, model_id: int
         tier, reason = Tier.FABRIC, f"it fits the engine of {OUTPUTS * compiled.lanes} products a cycle"
     else:
         tier, reason = Tier.EDGE, "asked for" if wanted is Tier.EDGE else str(refusal)
+    trial = try_model(onnx) if compiled is None else None
     if head is None:
-        head = _edge_head(ready, onnx)
+        assert trial is not None
+        head = ready.head.head(trial.outputs, ready.labels, None, floats=True)
     made = Deployable(ready, tier, reason, identified, view, head, compiled, onnx, prepared is not None, {})
     made.report.update(report_of(made, calibration, time.perf_counter() - begun))
+    if trial is not None:
+        made.report["edge"] = {"evaluation_us": trial.median_s * 1e6}
     return made
-
-
-def _edge_head(ready: Ready, onnx: bytes) -> Head:
-    """Of a model that stays as it is: how many outputs it has, it tells when it runs."""
-    from reflexarc.edge.trial import try_model
-
-    return ready.head.head(try_model(onnx).outputs, ready.labels, None)
 
 
 def make_view(wish: ViewWish, prepared: Prepared, calibration: Calibration) -> View:
@@ -385,7 +388,9 @@ def report_of(made: Deployable, calibration: Calibration, compile_s: float) -> d
         "deploy_s": None,
         "compile_s": round(ready.seconds + compile_s, 3),
         "accuracy": dict(ready.accuracy) if ready.accuracy is not None else None,
+        "canonical": asdict(ready.comparison) if ready.comparison is not None else None,
         "canonical_sha256": hashlib.sha256(made.onnx).hexdigest() if made.is_canonical else None,
+        "edge": None,
         "image": None,
         "layers": [],
         "memory": [],

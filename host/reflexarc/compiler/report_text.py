@@ -34,6 +34,10 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield _line("", _cycles(report, "cycles_after_last", "latency_after_last_us", "after the last input"))
         if report["jitter_cycles"] is not None:
             yield _line("", f"jitter {report['jitter_cycles']} over {report['check']['inputs']:,} inputs")
+    if report["edge"] is not None:
+        yield _line(
+            "evaluation", f"{report['edge']['evaluation_us']:.3g} us by onnxruntime on this computer, without the way there and back"
+        )
     yield from _boards(report["boards"])
     if accuracy := report["accuracy"]:
         text = f"{accuracy['before']:.2%} before, {accuracy['after']:.2%} after quantization, {accuracy['inputs']:,} inputs of {accuracy['of']}"
@@ -58,6 +62,8 @@ def _head(head: Mapping[str, Any]) -> str:
     parts = [", ".join(head["eventful"]) or "no class"]
     if head["least_margin"]:
         parts.append(f"from a margin of {head['least_margin']} steps up")
+    elif head["margin"]:
+        parts.append(f"from a margin of {head['margin']:g} up")
     if head["members"] > 1:
         parts.append(f"{head['members']} members" + (", whose disagreement is one" if head["disagreement_class"] is not None else ""))
     if head["radius"]:
@@ -79,6 +85,10 @@ def _layers(layers: list[Mapping[str, Any]]) -> Iterator[str]:
 def _exactness(report: Mapping[str, Any]) -> Iterator[str]:
     if report["thresholds_total"]:
         yield _line("thresholds", f"{report['thresholds_proven']:,} of {report['thresholds_total']:,} proven equal to onnxruntime's")
+    if canonical := report["canonical"]:
+        of = "random inputs" if canonical["random"] else "of the calibration's inputs"
+        text = f"{canonical['differences']} of {canonical['outputs']:,} outputs are not the quantized model's own, by {canonical['largest']} at most"
+        yield _line("canonical", f"{text}; {canonical['decisions']} other classes; {canonical['inputs']} {of}")
     if report["check"]:
         how = "integer reference" if report["check"]["rtl_against_onnxruntime"] is None else "RTL and integer reference"
         text = f"{report['differences']} of {report['compared']:,} outputs, {report['check']['inputs']:,} random inputs"

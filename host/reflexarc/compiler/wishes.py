@@ -14,6 +14,7 @@ from typing import Any
 
 from reflexarc.calibration import Calibration, PreampKind
 from reflexarc.compiler.canonical import Format
+from reflexarc.compiler.model_store import StoredModel
 from reflexarc.compiler.network import Head, Shape
 from reflexarc.contract.blocks.detector import BLOCK
 from reflexarc.contract.model import CHANNELS, ViewSource
@@ -122,15 +123,15 @@ class HeadWish:
     disagreement: bool = False
     radius: int = 0
 
-    def head(self, outputs: int, labels: Sequence[str], output: Format | None) -> Head:
-        """For so many outputs. ``output``: how they are quantized, None: they are not, or nobody knows."""
+    def head(self, outputs: int, labels: Sequence[str], output: Format | None, floats: bool = False) -> Head:
+        """For so many outputs. ``output``: how they are quantized, None: nobody knows, so that a margin is one of steps. Of ``floats`` it has none."""
         if self.members < 1 or outputs % self.members:
             raise BadInput(f"the model's {outputs} outputs can't be those of {self.members} members; accepted: a number that divides them")
         classes = outputs // self.members
         if labels and len(labels) != classes:
             raise BadInput(f"the model has {len(labels)} labels for {classes} classes ({', '.join(labels)}); give one for each")
         scale = output.scale if output is not None else 1.0
-        steps = math.ceil(round(self.least_margin / scale, 6))
+        steps = 0 if floats else math.ceil(round(min(self.least_margin / scale, 1e6), 6))
         if not 0 <= steps <= MARGIN_MAX:
             raise BadInput(f"least margin {self.least_margin:g} is {steps} steps of the output; accepted: 0 to {MARGIN_MAX * scale:g}")
         return Head(
@@ -222,7 +223,7 @@ def view_of(metadata: Mapping[str, str]) -> ViewWish | None:
     if given is None:
         return None
     source = given.pop("source", "pixel")
-    if source not in SOURCES:
+    if not isinstance(source, str) or source not in SOURCES:
         raise _wrong("view", "source", source, ", ".join(SOURCES))
     names = given.pop("channels", ["z"])
     if not _is_list(names, str, CHANNELS) or not all(name.replace("_", "-") in BY_NAME for name in names):
@@ -238,6 +239,14 @@ def view_of(metadata: Mapping[str, str]) -> ViewWish | None:
     _nothing_left(given, "view")
     channels = tuple(BY_NAME[name.replace("_", "-")] for name in names)
     return ViewWish(source=SOURCES[source], channels=channels, units=tuple(map(float, units)), center=(center[0], center[1]), **plain)
+
+
+def stored_view(entry: StoredModel) -> ViewWish:
+    """As the store has it: all numbers are there."""
+    wish = view_of({"view": json.dumps({key: value for key, value in entry.view.items() if key != "text"})})
+    if wish is None or wish.rows is None or wish.records is None:
+        raise BadInput(f"the entry of the model {entry.name!r} does not say what it looks at; deploy the model again")
+    return wish
 
 
 def head_of(metadata: Mapping[str, str]) -> HeadWish:

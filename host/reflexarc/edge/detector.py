@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from reflexarc.compiler.load import parse
 from reflexarc.compiler.model_store import CANONICAL, ModelStore, StoredModel
 from reflexarc.compiler.network import Head
 from reflexarc.compiler.runtime import Session
-from reflexarc.compiler.wishes import ViewWish, view_of
+from reflexarc.compiler.wishes import ViewWish, stored_view
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
 from reflexarc.contract.events import Event, EventSource
 from reflexarc.contract.model import ViewSource
@@ -131,8 +130,7 @@ class EdgeDetector:
 
 def stored_detector(entry: StoredModel, models: ModelStore, calibration: Calibration) -> EdgeDetector:
     """A model of the store, of either tier, on an instrument of this calibration."""
-    view = view_of({"view": json.dumps({key: value for key, value in entry.view.items() if key != "text"})})
-    assert view is not None
+    view = stored_view(entry)
     try:
         plain = entry.head
         head = Head(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reflexarc.device.controller import AsyncController
 from reflexarc.errors import BadInput, BoardTripped, ConnectionFailed, PixelsLost
@@ -15,6 +15,9 @@ from reflexarc.experiments.settings import ScanSettings
 from reflexarc.safety.commissioning import CommissioningRecord
 from reflexarc.store import ScanWriter
 
+if TYPE_CHECKING:  # models take a moment to load, and most scans have none
+    from reflexarc.experiments.detect import Detection
+
 
 async def scan_job(
     board: AsyncController,
@@ -22,9 +25,15 @@ async def scan_job(
     folder: Path,
     attributes: dict[str, Any],
     record: CommissioningRecord | None = None,
+    detection: Detection | None = None,
 ) -> list[str]:
-    """Approach, scan, withdraw. On a trip the black box goes into the file too and BoardTripped tells the cause."""
+    """Approach, scan, withdraw. On a trip the black box goes into the file too and BoardTripped tells the cause.
+
+    With a ``detection`` its model looks on; its events are in the file with all others.
+    """
     settings.check(board.calibration)
+    if detection is not None:
+        detection.check(settings)
     await board.set_limits(settings.limits)
     await board.arm(record)
     frame = geometry(settings, board.calibration)
@@ -32,10 +41,14 @@ async def scan_job(
     with ScanWriter(path, frame, attributes, settings.lift_m is not None, settings.channels) as writer:
         collector = LineCollector(settings, board.calibration, writer)
         try:
+            if detection is not None:
+                collector = await detection.begin(board, settings, writer)
             await configure_raster(board, settings)
             await approach(board, settings)
             with progress("scan", settings.lines) as update:
                 events = await raster(board, settings, collector, update)
+            if detection is not None:
+                events = detection.events(events)
             writer.append_events([event_row(event, board.calibration) for event in events])
         except BoardTripped:
             blackbox = await read_blackbox(board)
@@ -52,4 +65,5 @@ async def scan_job(
     lost = collector.expected - collector.pixels
     if lost:
         raise PixelsLost(f"{lost} of {collector.pixels + lost} pixels were lost; the lines that are whole stand in {path}")
-    return [f"pixels       {collector.pixels}, lost 0"]
+    lines = [f"pixels       {collector.pixels}, lost 0"]
+    return lines if detection is None else [*lines, detection.summary(events)]

@@ -1,6 +1,6 @@
 """A model that onnxruntime is to run as it is in its file, tried apart: in a process with little memory and time.
 
-python -m reflexarc.edge.trial < model.onnx
+python -m reflexarc.compiler.trial < model.onnx
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Trial:
 
 def try_model(content: bytes) -> Trial:
     """BadInput with onnxruntime's own line for what it does not run, or not with so little."""
-    command = [sys.executable, "-m", "reflexarc.edge.trial"]
+    command = [sys.executable, "-m", "reflexarc.compiler.trial"]
     try:
         done = subprocess.run(command, input=content, capture_output=True, timeout=TIME_MAX_S, check=False)
     except subprocess.TimeoutExpired:
