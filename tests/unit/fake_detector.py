@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from reflexarc.calibration import Calibration
 from reflexarc.contract.blocks.detector import BLOCK, BankState
+from reflexarc.contract.blocks.scan import ScanState
 from reflexarc.contract.link import OPERATIONS_MAX, BusOperation, BusStatus
 from reflexarc.contract.model import HEADER_LAYOUT, MAGIC, MEMORY_WORDS, SEGMENT_LAYOUT, SETTINGS_LAYOUT, VERSION, Memory
 from reflexarc.contract.registers import RegisterMap
@@ -69,9 +70,12 @@ class FakeDetector:
     def _write(self, name: str, value: int) -> None:
         match name:
             case "load":
-                if value == self.values["active"] & 1 or value == self.due:
+                if self.values["active"] & 3 == 2 | value:
                     self.values["refused"] += 1
                 else:
+                    if value == self.due:
+                        self.due = None
+                        self.values["active"] &= 3
                     self._loading, self.taken = value, []
                     self.values[f"state_{value}"] = BankState.LOADING
             case "load_data":
@@ -114,6 +118,7 @@ class FakeBoard:
         self.registers = detector.registers
         self.calibration = Calibration()
         self.board_s = 0.0
+        self.scanning = ScanState.FORWARD
         self._boundary_s = boundary_s
 
     async def sleep(self, seconds: float) -> None:
@@ -123,3 +128,6 @@ class FakeBoard:
 
     async def time_cycles(self) -> int:
         return self.calibration.cycles(self.board_s)
+
+    async def scan_state(self) -> ScanState:
+        return self.scanning

@@ -14,6 +14,7 @@ from reflexarc.calibration import Calibration
 from reflexarc.compiler.deploy import Request, fit, make_ready
 from reflexarc.compiler.wishes import parse_view
 from reflexarc.contract.blocks.detector import SwapAt
+from reflexarc.contract.blocks.scan import ScanState
 from reflexarc.contract.model import ViewSource
 from reflexarc.contract.packets import Channel
 from reflexarc.errors import ReflexArcError, RegisterRefused
@@ -36,6 +37,15 @@ def test_load_change_switch_on() -> None:
     report: dict[str, Any] = {}
     add_loaded(report, loaded)
     assert report["deploy_s"] >= 0 and report["model_id_before"] == 0
+
+
+def test_a_frame_that_nobody_scans_is_not_waited_for() -> None:
+    board = FakeBoard(FakeDetector(waits=True), boundary_s=1.0)
+    board.scanning = ScanState.IDLE
+    loaded = deploy(board, small_image(model_id=5), at=SwapAt.FRAME)
+    assert loaded.due and loaded.board_s == 0 and board.detector.values["enable"] == 1
+    board.detector.boundary()
+    assert board.detector.values["model_id"] == 5
 
 
 def test_a_refusal_leaves_all_as_it_was() -> None:

@@ -102,7 +102,7 @@ def test_a_bad_bank_can_not_be_activated() -> None:
         run(activate(board.registers, 1))
 
 
-def test_a_change_that_is_due_is_waited_for_and_not_loaded_over() -> None:
+def test_a_change_that_is_due_is_waited_for() -> None:
     board = FakeDetector(waits=True)
     slept = []
 
@@ -115,12 +115,24 @@ def test_a_change_that_is_due_is_waited_for_and_not_loaded_over() -> None:
         bank = await load_image(board.registers, small_image())
         await activate(board.registers, bank, SwapAt.FRAME)
         assert (await detector_status(board.registers)).change_due
-        with pytest.raises(RegisterRefused, match="a change to another model is due"):
-            await load_image(board.registers, small_image())
         await until_active(board.registers, bank, sleep, 1.0)
 
     run(change())
     assert len(slept) == 3 and board.values["swap_at"] == SwapAt.FRAME
+
+
+def test_a_load_takes_the_place_of_a_change_that_is_due() -> None:
+    board = FakeDetector(waits=True)
+
+    async def change() -> None:
+        for number in (5, 6):
+            bank = await load_image(board.registers, small_image(model_id=number))
+            assert bank == 1 and not (await detector_status(board.registers)).change_due
+            await activate(board.registers, bank, SwapAt.FRAME)
+        board.boundary()
+        assert (await detector_status(board.registers)).running == 6
+
+    run(change())
 
 
 def test_a_boundary_that_never_comes_is_told() -> None:

@@ -285,7 +285,8 @@ def activate(name: str, address: str, at: str, store: Path | None) -> None:
             click.echo(f"{entry.name} runs already, in bank {status.active}")
             return
         loaded = board.run(deploy_image(board.device, words, at=SwapAt[at.upper()], radius=int(entry.head.get("radius", 0))))
-    click.echo(f"{entry.name} runs in bank {loaded.bank}, after {loaded.wall_s:.3g} s")
+    when = "will run at the next frame's start" if loaded.due else f"runs after {loaded.wall_s:.3g} s"
+    click.echo(f"{entry.name} {when}, in bank {loaded.bank}")
 
 
 @models.command()

@@ -33,8 +33,8 @@ def pixel_values(packet: Packet, channel: Channel) -> Int64:
 
 
 def less_line_mean(values: Int64) -> Int64:
-    """Each value less the mean of its line up to and with it, rounded down; values in the order of time."""
-    return np.asarray(values - np.cumsum(values) // np.arange(1, len(values) + 1))
+    """Each value less the mean of its line up to and with it, rounded down, held at 32 bits; values in the order of time."""
+    return np.clip(values - np.cumsum(values) // np.arange(1, len(values) + 1), VALUE_MIN, VALUE_MAX)
 
 
 @dataclass(frozen=True)

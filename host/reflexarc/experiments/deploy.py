@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from reflexarc.compiler.network import Int8
 from reflexarc.compiler.wishes import ViewWish
 from reflexarc.contract.blocks.detector import Fault, SwapAt
+from reflexarc.contract.blocks.scan import ScanState
 from reflexarc.contract.events import Event, EventSource
 from reflexarc.contract.model import ViewSource
 from reflexarc.contract.words import to_bytes
 from reflexarc.device.controller import AsyncController
-from reflexarc.device.detector import DetectorStatus, activate, detector_status, load_image, set_enabled, until_active
+from reflexarc.device.detector import DetectorStatus, activate, detector_status, is_active, load_image, set_enabled, until_active
 from reflexarc.errors import BadInput, ConnectionFailed, ReflexArcError
 from reflexarc.experiments.approach import approach
 from reflexarc.experiments.scan import LineCollector, configure_raster, raster
@@ -35,25 +36,34 @@ TRIAL_PIXEL_S = 60e-6
 
 @dataclass(frozen=True)
 class Loaded:
-    """``wall_s``: board and link, from the first word to the change; ``board_s``: the same in board time. ``before``: model that ran until then."""
+    """``wall_s``: board and link, from the first word to the change; ``board_s``: the same in board time. ``before``: model that ran until then.
+
+    ``due``: the change is still to come, at the next frame's start; then the times are those until it was asked for.
+    """
 
     bank: int
     wall_s: float
     board_s: float
     before: int
+    due: bool = False
 
 
 async def deploy_image(board: AsyncController, words: Sequence[int], *, at: SwapAt = SwapAt.LINE, radius: int = 0) -> Loaded:
-    """Load, change, switch on. The old model keeps running until the new one is whole and a boundary comes. RegisterRefused if it is not taken."""
+    """Load, change, switch on. The old model keeps running until the new one is whole and a boundary comes. RegisterRefused if it is not taken.
+
+    A frame's start is waited for only while something is scanned.
+    """
     before = (await detector_status(board.registers)).running
     begun, cycle = time.perf_counter(), await board.time_cycles()
     bank = await load_image(board.registers, words)
     await board.registers.write_raw({"detector.radius": radius})
     await activate(board.registers, bank, at)
     await set_enabled(board.registers, True)
-    await until_active(board.registers, bank, board.sleep, CHANGE_MAX_S)
+    due = at is SwapAt.FRAME and await board.scan_state() is ScanState.IDLE and not await is_active(board.registers, bank)
+    if not due:
+        await until_active(board.registers, bank, board.sleep, CHANGE_MAX_S)
     wall_s = time.perf_counter() - begun
-    return Loaded(bank, wall_s, board.calibration.seconds(await board.time_cycles() - cycle), before)
+    return Loaded(bank, wall_s, board.calibration.seconds(await board.time_cycles() - cycle), before, due)
 
 
 def offset_m(settings: ScanSettings, view: ViewWish) -> tuple[float, float]:
@@ -118,13 +128,13 @@ async def trial(board: AsyncController, words: Sequence[int], view: ViewWish, *,
         await aim(board, settings, view)
         await approach(board, settings)
 
-        async def deploy() -> None:
-            loaded.append(await deploy_image(board, words, at=SwapAt.LINE, radius=radius))
+        async def deploy(line: int) -> None:
+            if line == 2:
+                loaded.append(await deploy_image(board, words, radius=radius))
 
-        # A change at a frame's start would wait for the next frame, which this scan does not have.
-        if at is SwapAt.FRAME:
+        if at is SwapAt.FRAME:  # the change comes with the start
             loaded.append(await deploy_image(board, words, at=at, radius=radius))
-        events = await raster(board, settings, collector, after_line=lambda line: deploy() if line == 2 and not loaded else None)
+        events = await raster(board, settings, collector, after_line=deploy if at is SwapAt.LINE else None)
         status = await detector_status(board.registers)
     finally:
         with contextlib.suppress(ConnectionFailed):
@@ -148,6 +158,7 @@ def add_loaded(report: dict[str, Any], loaded: Loaded) -> None:
     report["deploy_s"] = round(loaded.wall_s, 4)
     report["deploy_board_s"] = round(loaded.board_s, 6)
     report["bank"] = loaded.bank
+    report["change_due"] = loaded.due
     report["model_id_before"] = loaded.before
 
 

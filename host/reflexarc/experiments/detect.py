@@ -9,16 +9,18 @@ from reflexarc.compiler.model_store import ModelStore, StoredModel
 from reflexarc.compiler.wishes import ViewWish, stored_view
 from reflexarc.contract.blocks.detector import SwapAt
 from reflexarc.contract.events import Event, EventSource
-from reflexarc.contract.model import ViewSource
+from reflexarc.contract.model import CHANNELS, LINE_BYTES, ViewSource
 from reflexarc.contract.packets import Direction, Packet
 from reflexarc.device.controller import AsyncController
-from reflexarc.device.detector import detector_status, set_enabled
+from reflexarc.device.detector import DetectorStatus, detector_status, set_enabled
 from reflexarc.edge import EdgeDetector, stored_detector
 from reflexarc.errors import BadInput
 from reflexarc.experiments.deploy import aim, deploy_image
 from reflexarc.experiments.scan import LineCollector
 from reflexarc.experiments.settings import ALWAYS, ScanSettings
 from reflexarc.store import ScanWriter
+
+LINE_FIT = LINE_BYTES - CHANNELS  # bytes that the former lines of a view may take
 
 
 class DetectingCollector(LineCollector):
@@ -47,6 +49,8 @@ class Detection:
         self.entry, self._models = entry, models
         self.view: ViewWish = stored_view(entry)
         self._collector: DetectingCollector | None = None
+        self._before: DetectorStatus | None = None
+        self._after: DetectorStatus | None = None
 
     @property
     def on_edge(self) -> bool:
@@ -68,6 +72,9 @@ class Detection:
             raise BadInput(
                 f"the model {name!r} looks at lines of {shape.columns} pixels; the scan has {settings.pixels}: give --pixels {shape.columns}"
             )
+        longest = LINE_FIT // ((shape.rows - 1) * shape.channels) if shape.rows > 1 and not self.on_edge else settings.pixels
+        if settings.pixels > longest:
+            raise BadInput(f"the model {name!r} can look at lines of {longest} pixels on the fabric; the scan has {settings.pixels}")
         missing = [channel.name for channel in view.channels if channel not in (*ALWAYS, *settings.channels)]
         if missing and self.on_edge:
             raise BadInput(f"the model {name!r} looks at {', '.join(missing)}, which the scan does not record; add it with --also")
@@ -88,7 +95,13 @@ class Detection:
         await board.registers.write_raw({"detector.radius": radius})
         await set_enabled(board.registers, True)
         await aim(board, settings, self.view)
+        self._before = await detector_status(board.registers)
         return LineCollector(settings, board.calibration, writer)
+
+    async def end(self, board: AsyncController) -> None:
+        """The scan is over."""
+        if not self.on_edge:
+            self._after = await detector_status(board.registers)
 
     def events(self, events: list[Event]) -> list[Event]:
         """All of the scan, in the order of their times."""
@@ -104,4 +117,9 @@ class Detection:
         text = f"events       of {self.entry.name}: {found}"
         if self._collector is not None and (done := self._collector.detector).evaluations:
             text += f"; {done.evaluations:,} evaluations on this computer, {done.busy_s / done.evaluations * 1e6:.0f} us each"
+        if self._before is not None and self._after is not None:
+            done_now, missed = self._after.evaluations - self._before.evaluations, self._after.missed - self._before.missed
+            text += f"; {done_now:,} evaluations, {missed:,} missed"
+            if missed:
+                text += f" ({', '.join(fault.name or '' for fault in self._after.faults)}: a pixel is too short for it)"
         return text

@@ -49,6 +49,7 @@ async def scan_job(
                 events = await raster(board, settings, collector, update)
             if detection is not None:
                 events = detection.events(events)
+                await detection.end(board)
             writer.append_events([event_row(event, board.calibration) for event in events])
         except BoardTripped:
             blackbox = await read_blackbox(board)
