@@ -235,6 +235,9 @@ REFUSED = {
     "layer 'layer 0': a sum may reach 17,.*, which the accumulator does not hold; accepted: up to 16,777,215": make(
         (1, 32, 33), dense(2) | {"weights": np.full((2, 1, 32, 33), 127, np.int16)}
     ),
+    "layer 'layer 0': a pool of 2,500 values takes more than the 512 runs; use two pools one behind the other": make(
+        (1, 1, 2500), conv(1, (1, 1)) | {"pool": Window((1, 2500))}
+    ),
     "the model does not fit: ring 8,200 of 8,184 bytes, 16 too many \\(a window of 204 records would fit\\)": make((1, 40, 205), dense(2)),
     "the model's output is a tensor of 2x3x3; end with a value for each class": make((1, 5, 5), conv(2, (3, 3))),
     "the model has 65 outputs; accepted: 1 to 64": make((1, 1, 8), dense(65)),

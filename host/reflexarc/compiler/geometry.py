@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ class Stream:
         whole[index, :, index] = self.weights.reshape(self.groups, outputs // self.groups, inputs, rows, columns)
         return whole.reshape(outputs, self.groups * inputs, rows, columns)
 
+    @cached_property
     def occupied(self) -> Bool:
         """[columns, rows, channels]: whether any output needs the value."""
         outputs, inputs, rows, columns = self.weights.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from reflexarc.compiler.geometry import Geometry, equivalents, geometry_of, pool
 from reflexarc.compiler.network import Int64, Layer, Network, Shape, Window
 from reflexarc.compiler.refusal import refuse, shown
 from reflexarc.compiler.tiling import Plan, Tile, plans
-from reflexarc.contract.model import PARAMETERS, WEIGHT_BYTES
+from reflexarc.contract.model import PARAMETERS, RUNS, WEIGHT_BYTES
 
 LAYER_CHANGE_CYCLES = LAYER_CYCLES + 3  # with its quads, about; what a layer more costs when ways are compared
 
@@ -144,6 +145,12 @@ def _cost(plan: Plan, last_bytes: int, aim: Aim) -> tuple[int, ...]:
 def _cheapest(layer: Layer, shape: Shape, lanes: int, ring: bool, last_bytes: int, aim: Aim) -> Plan:
     found = plans(equivalents(geometry_of(layer, shape)), lanes, ring)
     if not found:
+        pooled = math.prod(layer.pool.kernel) if layer.pool is not None else 1
+        if pooled > RUNS:
+            refuse(
+                f"layer {shown(layer.name)}: a pool of {pooled:,} values takes more than the {RUNS} runs",
+                "use two pools one behind the other",
+            )
         refuse(
             f"layer {shown(layer.name)}: a tensor of {shape.channels}x{shape.rows}x{shape.columns} is beyond what a layer's numbers hold",
             "choose a smaller window or fewer channels",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from reflexarc.compiler.geometry import Bool, Geometry, Int8Array
 from reflexarc.compiler.network import Int64
-from reflexarc.contract.model import LAYER_LAYOUT, OUTPUTS, QUAD, RUN_LAYOUT, RunFlag
+from reflexarc.contract.model import LAYER_LAYOUT, OUTPUTS, QUAD, RUN_LAYOUT, RUNS, RunFlag
 from reflexarc.contract.words import Layout
 
 SHARED_OUTPUTS = 3 * OUTPUTS  # of a tile in which neighbours share: beyond it more weights buy no time
@@ -60,6 +60,27 @@ class Segment:
     x: int
     start: int
     count: int
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What several sums of a tile have in common: their slots, and what they read, relative to a place of their own."""
+
+    slots: tuple[Slot, ...]
+    segments: tuple[Segment, ...]
+
+    @property
+    def vectors(self) -> int:
+        return sum(segment.count for segment in self.segments)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """``row``, ``x``: its place, counted in sums from the tile's first. By line rows are in the pattern."""
+
+    pattern: int
+    row: int
+    x: int
 
 
 @dataclass(frozen=True)
@@ -144,10 +165,7 @@ class Plan:
         if tiling.fold is not Fold.NONE and self.tile_outputs > OUTPUTS // 2:
             raise ValueError("a fold leaves eight outputs")
         self._places()
-        self.sums = list(self._sums())
-        self.patterns = {self._pattern(slots): list[Segment]() for slots in self.sums}
-        for pattern in self.patterns:
-            self.patterns[pattern] = self._vectors(pattern)
+        self._sums()
         self._steps()
         self._check()
 
@@ -175,47 +193,56 @@ class Plan:
         if self.output_columns == 1:
             self.column_step = self.column_step_bytes = 0
 
-    def _sums(self) -> Iterator[tuple[Slot, ...]]:
-        pool, outputs = self.geometry.pool, self.geometry.outputs
-        rows, columns = pool.kernel
-        if self.tiling.line:
-            height = self.geometry.places[0]
-            places = [((x * height + row) * outputs, row, x) for x in range(self.tiling.places) for row in range(height)]
-        else:
-            places = [(row * outputs, row, 0) for row in range(self.tiling.places)]
+    def _sums(self) -> None:
+        """``sums`` in order, and their patterns. Those with the same pattern have the same weights."""
+        rows, columns = self.geometry.pool.kernel
+        fold = self.tiling.fold
+        count = (-(-rows // 2) if fold is Fold.ROWS else rows) * (-(-columns // 2) if fold is Fold.COLUMNS else columns)
+        if count > RUNS:
+            raise ValueError("more sums than runs")
 
         def pairs(size: int) -> list[tuple[int, int]]:
             """Of neighbours; where their number is odd, one is in two pairs, which makes no difference to the greatest."""
             return [(min(first, size - 2), min(first, size - 2) + 1) for first in range(0, size, 2)]
 
         together: list[list[tuple[int, int]]]
-        if self.tiling.fold is Fold.ROWS:
+        if fold is Fold.ROWS:
             together = [[(a, j), (b, j)] for j in range(columns) for a, b in pairs(rows)]
-        elif self.tiling.fold is Fold.COLUMNS:
+        elif fold is Fold.COLUMNS:
             together = [[(i, a), (i, b)] for a, b in pairs(columns) for i in range(rows)]
         else:
             together = [[(i, j)] for j in range(columns) for i in range(rows)]
+        numbers: dict[tuple[tuple[int, int], ...], int] = {}
+        self.sums: list[Sum] = []
+        self.patterns: list[Pattern] = []
         for values in together:
-            yield tuple(
-                Slot(half * (OUTPUTS // 2) + column, row * pool.stride[0] + i, x * pool.stride[1] + j)
-                for half, (i, j) in enumerate(values)
-                for column, row, x in places
-            )
+            row, x = 0 if self.tiling.line else values[0][0], values[0][1]
+            key = tuple((i - row, j - x) for i, j in values)
+            if key not in numbers:
+                numbers[key] = len(self.patterns)
+                slots = self._slots(key)
+                self.patterns.append(Pattern(slots, tuple(self._vectors(slots))))
+            self.sums.append(Sum(numbers[key], row, x))
 
-    def _origin(self, slots: tuple[Slot, ...]) -> tuple[int, int]:
-        """Row and column of a sum's place, counted in sums. By line rows stay what they are."""
-        return 0 if self.tiling.line else min(slot.row for slot in slots), min(slot.x for slot in slots)
+    def _slots(self, values: tuple[tuple[int, int], ...]) -> tuple[Slot, ...]:
+        """Of each place of the tile, and each of the values of its window that are summed at once."""
+        pool, outputs = self.geometry.pool, self.geometry.outputs
+        if self.tiling.line:
+            height = self.geometry.places[0]
+            places = [((x * height + row) * outputs, row, x) for x in range(self.tiling.places) for row in range(height)]
+        else:
+            places = [(row * outputs, row, 0) for row in range(self.tiling.places)]
+        return tuple(
+            Slot(half * (OUTPUTS // 2) + column, row * pool.stride[0] + i, x * pool.stride[1] + j)
+            for half, (i, j) in enumerate(values)
+            for column, row, x in places
+        )
 
-    def _pattern(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
-        """Sums with the same pattern have the same weights and vectors."""
-        row, x = self._origin(slots)
-        return tuple(Slot(slot.column, slot.row - row, slot.x - x) for slot in slots)
-
-    def _extent(self, pattern: tuple[Slot, ...]) -> tuple[int, int]:
+    def _extent(self, slots: tuple[Slot, ...]) -> tuple[int, int]:
         """Columns and rows that a pattern reads."""
         window = self.geometry.window
-        height = max(slot.row for slot in pattern) * window.stride[0] + window.kernel[0]
-        width = max(slot.x for slot in pattern) * window.stride[1] + window.kernel[1]
+        height = max(slot.row for slot in slots) * window.stride[0] + window.kernel[0]
+        width = max(slot.x for slot in slots) * window.stride[1] + window.kernel[1]
         return width, self.geometry.shape.rows if self.tiling.line else height
 
     def _taps(self, slot: Slot) -> tuple[slice, slice, slice]:
@@ -232,15 +259,15 @@ class Plan:
 
     # Which vectors it takes.
 
-    def _vectors(self, pattern: tuple[Slot, ...]) -> list[Segment]:
-        width, height = self._extent(pattern)
+    def _vectors(self, slots: tuple[Slot, ...]) -> list[Segment]:
+        width, height = self._extent(slots)
         channels = self.geometry.shape.channels
         found: list[Segment] = []
         needs: list[Bool] = []
         for stream in self.geometry.streams:
-            taken = stream.occupied()
+            taken = stream.occupied
             need: Bool = np.zeros((width, height, channels), np.bool_)
-            for slot in pattern:
+            for slot in slots:
                 columns, rows, kernel_rows = self._taps(slot)
                 need[columns, rows] |= taken[:, kernel_rows]
             needs.append(need.reshape(1 if self.tiling.line else width, -1))
@@ -250,17 +277,16 @@ class Plan:
         return found or [Segment(0, 0, 0, 1)]  # weights that are all 0
 
     def _steps(self) -> None:
-        multiplied = [self.patterns[self._pattern(slots)] for slots in self.sums]
         self.tiles = self.output_columns * self.row_tiles * self.groups
         self._find_wait()
         waits, folds = int(self.wait is not None), int(self.tiling.fold is not Fold.NONE)
-        active = sum(segment.count for segments in multiplied for segment in segments) + waits + folds
+        active = len(self._offsets) + waits + folds
         drained = -(-min(self.tile_outputs, OUTPUTS) // QUAD) if self.tiles > 1 else 0
         self.idle = max(0, drained - active)
         self.tile_steps = active + self.idle
         self.steps = self.tiles * self.tile_steps - self.idle
-        self.run_count = sum(map(len, multiplied)) + waits + folds + int(self.idle > 0)
-        self.weight_rows = self.groups * (sum(segment.count for segments in self.patterns.values() for segment in segments) + waits)
+        self.run_count = sum(len(self.patterns[each.pattern].segments) for each in self.sums) + waits + folds + int(self.idle > 0)
+        self.weight_rows = self.groups * (sum(pattern.vectors for pattern in self.patterns) + waits)
 
     def _find_wait(self) -> None:
         """Where the layer would end before the window is whole, its last step has to wait for that.
@@ -268,48 +294,44 @@ class Plan:
         ``wait``: offset of a vector that does, and is multiplied by 0; None where none is needed.
         """
         last_tile = (self.output_columns - 1) * self.column_step_bytes + (self.row_tiles - 1) * self.row_step
-        reads = max(
-            self._place(slots, segment)[0] + self.lanes * segment.count
-            for slots in self.sums
-            for segment in self.patterns[self._pattern(slots)]
-        )
+        reads = int(self._offsets.max()) + self.lanes
         size = self.geometry.shape.size
         self.wait = size - self.lanes - last_tile if self.ring and last_tile + reads < size else None
 
-    @cached_property
-    def needs(self) -> Int64:
-        """Bytes of the window that have to be there before each step that multiplies, by tile."""
-        rows = [
-            self._place(slots, segment)[0] + self.lanes * (index + 1)
-            for slots in self.sums
-            for segment in self.patterns[self._pattern(slots)]
-            for index in range(segment.count)
-        ]
-        if self.wait is not None:
-            rows.append(self.wait + self.lanes)
-        tiles = np.arange(self.output_columns)[:, None] * self.column_step_bytes + np.arange(self.row_tiles) * self.row_step
-        needs: Int64 = tiles.reshape(-1, 1, 1) + np.repeat(np.array([rows], np.int64), self.groups, axis=0)
-        return np.clip(needs.reshape(-1, len(rows)), 0, self.geometry.shape.size)
-
     def after(self, last_bytes: int) -> int:
         """Steps from the cycle on in which the window is whole, all before its last bytes having been done, and those coming one a cycle."""
-        needs = self.needs
+        tiles = np.arange(self.output_columns)[:, None] * self.column_step_bytes + np.arange(self.row_tiles) * self.row_step
+        ends = self._offsets + self.lanes
+        if self.wait is not None:
+            ends = np.append(ends, self.wait + self.lanes)
         found = 0
         for missing in range(last_bytes, 0, -1):
-            waits = needs > self.geometry.shape.size - missing
-            tile, step = divmod(int(np.argmax(waits)), len(waits[0]))
-            found = max(found, (self.tiles - tile) * self.tile_steps - self.idle - step - (missing - 1))
+            there = self.geometry.shape.size - missing
+            place = int(np.argmax(tiles.ravel() + ends.max() > there))  # the first tile that waits
+            step = int(np.argmax(tiles.ravel()[place] + ends > there))
+            found = max(found, (self.tiles - place * self.groups) * self.tile_steps - self.idle - step - (missing - 1))
         return found
 
-    def _place(self, slots: tuple[Slot, ...], segment: Segment) -> tuple[int, int, int]:
-        """Offset, row and column of a run."""
-        row, x = self._origin(slots)
-        column = self.first_column + x * self.geometry.window.stride[1] + segment.x
+    def _place(self, each: Sum) -> tuple[int, int]:
+        """Byte in its input column, and input column, from the tile's: where a sum's pattern lies. By line it is a byte alone."""
+        geometry = self.geometry
+        column = self.first_column + each.x * geometry.window.stride[1]
         if self.tiling.line:
-            byte = column * self.geometry.column_bytes + segment.start
-            return byte, byte, 0
-        byte = (self.first_row + row * self.geometry.window.stride[0]) * self.geometry.shape.channels + segment.start
-        return column * self.geometry.column_bytes + byte, byte, column
+            return column * geometry.column_bytes, 0
+        return (self.first_row + each.row * geometry.window.stride[0]) * geometry.shape.channels, column
+
+    @cached_property
+    def _offsets(self) -> Int64:
+        """Of all vectors of a tile, from its place."""
+        column_bytes = self.geometry.column_bytes
+        patterns = [
+            np.concatenate(
+                [segment.x * column_bytes + segment.start + self.lanes * np.arange(segment.count) for segment in pattern.segments]
+            )
+            for pattern in self.patterns
+        ]
+        places = [(each.pattern, *self._place(each)) for each in self.sums]
+        return np.concatenate([patterns[pattern] + byte + column * column_bytes for pattern, byte, column in places]).astype(np.int64)
 
     def _check(self) -> None:
         if not _holds(
@@ -324,10 +346,16 @@ class Plan:
             groups=self.groups,
         ):
             raise ValueError("beyond the fields of a layer")
-        for slots in self.sums:
-            for segment in self.patterns[self._pattern(slots)]:
-                offset, row, column = self._place(slots, segment)
-                if not _holds(RUN_LAYOUT, offset=offset, row=row, column=column) or not _holds(RUN_LAYOUT, offset=self.wait or 0):
+        if not _holds(RUN_LAYOUT, offset=int(self._offsets.min())) or not _holds(
+            RUN_LAYOUT, offset=max(int(self._offsets.max()), self.wait or 0)
+        ):
+            raise ValueError("beyond the fields of a run")
+        for number, pattern in enumerate(self.patterns):
+            places = [self._place(each) for each in self.sums if each.pattern == number]
+            starts, columns = [segment.start for segment in pattern.segments], [segment.x for segment in pattern.segments]
+            bytes_at, columns_at = [place[0] for place in places], [place[1] for place in places]
+            for end in (min, max):
+                if not _holds(RUN_LAYOUT, row=end(bytes_at) + end(starts), column=end(columns_at) + end(columns)):
                     raise ValueError("beyond the fields of a run")
         self._constants()
 
@@ -343,8 +371,8 @@ class Plan:
         kernel_rows = sum(stream.weights.sum(axis=(1, 3), dtype=np.int64) for stream in geometry.streams)
         assert isinstance(kernel_rows, np.ndarray)
         known: dict[int, Int64] = {}
-        for slots in self.sums:
-            for slot in slots:
+        for pattern in self.patterns:
+            for slot in pattern.slots:
                 inside = self._taps(slot)[2]
                 value = geometry.pad * (kernel_rows.sum(axis=1) - kernel_rows[:, inside].sum(axis=1))
                 column = slot.column % (OUTPUTS // 2) if self.tiling.fold is not Fold.NONE else slot.column
@@ -355,22 +383,22 @@ class Plan:
 
     # What goes into the memories.
 
-    def _rows(self, pattern: tuple[Slot, ...], segments: list[Segment], dense: list[Int8Array]) -> list[Int8Array]:
+    def _rows(self, pattern: Pattern, dense: list[Int8Array]) -> list[Int8Array]:
         """Rows of weights of each segment, [groups, count, OUTPUTS, lanes]."""
-        width, height = self._extent(pattern)
+        width, height = self._extent(pattern.slots)
         geometry = self.geometry
         pieces = 1 if self.tiling.line else width
         blocks = []
         for weights in dense:
             block = np.zeros((width, height, geometry.shape.channels, self.groups * OUTPUTS), np.int8)
-            for slot in pattern:
+            for slot in pattern.slots:
                 columns, rows, kernel_rows = self._taps(slot)
                 block[columns, rows, :, slot.column : slot.column + geometry.outputs] = weights[:, :, kernel_rows].transpose(3, 2, 1, 0)
             blocks.append(block.reshape(pieces, -1, self.groups * OUTPUTS))
         size = blocks[0].shape[1]
         margin = self.lanes  # vectors may begin before the first byte and end after the last one
         found = []
-        for segment in segments:
+        for segment in pattern.segments:
             padded = np.zeros((size + 2 * margin, self.groups * OUTPUTS), np.int8)
             padded[margin : margin + size] = blocks[segment.stream][segment.x]
             first = margin + segment.start
@@ -386,21 +414,20 @@ class Plan:
         weights: list[Int8Array] = []
         known: dict[bytes, int] = {}
         rows_so_far = 0
-        patterns: dict[tuple[Slot, ...], list[int]] = {}
-        for pattern, segments in self.patterns.items():
-            first_rows = []
-            for rows in self._rows(pattern, segments, dense):
+        first_rows: list[list[int]] = []
+        for pattern in self.patterns:
+            first_rows.append([])
+            for rows in self._rows(pattern, dense):
                 key = rows.shape[1].to_bytes(2, "little") + rows.tobytes()
                 if key not in known:
                     known[key] = rows_so_far
                     weights.append(rows)
                     rows_so_far += rows.shape[1]
-                first_rows.append(known[key])
-            patterns[pattern] = first_rows
-        for number, slots in enumerate(self.sums):
-            pattern = self._pattern(slots)
-            segments = self.patterns[pattern]
-            for index, (segment, weight) in enumerate(zip(segments, patterns[pattern], strict=True)):
+                first_rows[-1].append(known[key])
+        for number, each in enumerate(self.sums):
+            segments = self.patterns[each.pattern].segments
+            byte, column = self._place(each)
+            for index, (segment, weight) in enumerate(zip(segments, first_rows[each.pattern], strict=True)):
                 flags = RunFlag(0)
                 if index == 0:
                     flags |= RunFlag.FIRST
@@ -410,8 +437,9 @@ class Plan:
                         flags |= RunFlag.POOL_FIRST
                     if number == len(self.sums) - 1 and self.tiling.fold is Fold.NONE:
                         flags |= RunFlag.DRAIN
-                offset, row, column = self._place(slots, segment)
-                runs.append(Run(self.geometry.streams[segment.stream].source, offset, segment.count, flags, row, column, weight))
+                offset = (column + segment.x) * self.geometry.column_bytes + byte + segment.start
+                source = self.geometry.streams[segment.stream].source
+                runs.append(Run(source, offset, segment.count, flags, byte + segment.start, column + segment.x, weight))
         last = runs[-1]
         if self.wait is not None:
             runs[-1] = replace(last, flags=last.flags & RunFlag.FIRST)
@@ -440,6 +468,8 @@ def candidates(geometry: Geometry) -> Iterator[Tiling]:
         for places in range(1, along + 1):
             if places > 1 and places * unit > SHARED_OUTPUTS:
                 break
+            if places > 1 and places * unit > OUTPUTS and places * unit % OUTPUTS:
+                continue  # several groups, and one of them not full
             if line and places == 1 and rows > 1 and unit > SHARED_OUTPUTS:
                 break
             for fold in folds:
