@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from naive_engine import ImageError, parse_image
 from reflexarc.compiler import cycles, fit
 from reflexarc.compiler.allocate import Tensor, allocate, fullest
 from reflexarc.compiler.image import Image, pack_image, packed, unpack_image
+from reflexarc.compiler.network import View
 from reflexarc.compiler.tiling import cover, field_range, segments_of
 from reflexarc.contract.blocks.detector import BankState
-from reflexarc.contract.model import HEADER_LAYOUT, LAYER_LAYOUT, MEMORY_WORDS, RUN_LAYOUT, SETTINGS_LAYOUT, Memory
+from reflexarc.contract.model import HEADER_LAYOUT, LAYER_LAYOUT, MEMORY_WORDS, RUN_LAYOUT, SETTINGS_LAYOUT, Memory, ViewSource
+from reflexarc.contract.packets import Channel
 from reflexarc.contract.words import to_bytes
 from reflexarc.errors import BadInput
-from reflexarc_hw.blocks.detector import control
+from reflexarc_hw.blocks.detector import control, view
 
 
 def sealed(words: list[int]) -> list[int]:
@@ -154,7 +157,9 @@ def test_the_gatewares_figures() -> None:
     assert control.RELOAD_CYCLES + 3 <= control.LAYER_CYCLES + 1
 
 
-def test_the_rings_margin() -> None:
-    from reflexarc_hw.blocks.detector import view
-
+def test_what_the_view_has_room_for() -> None:
     assert fit.RING_MARGIN == view.MARGIN
+    thresholds = np.zeros((3, 255), np.int32)
+    wide = View(ViewSource.PIXEL, (Channel.Z, Channel.CURRENT, Channel.MONITOR), 5, 8, 1, thresholds)
+    assert fit.line_pixels(wide) == view.LINE_FIT // 12
+    assert fit.line_pixels(replace(wide, rows=1)) is None
