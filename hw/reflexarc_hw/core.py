@@ -13,9 +13,10 @@ from reflexarc.contract.blocks.signals import CURRENT
 from reflexarc.contract.fingerprint import fingerprint
 from reflexarc.contract.program import Request
 from reflexarc_hw.blocks.capture import COUNTERS, Capture
+from reflexarc_hw.blocks.detector.detector import Detector
 from reflexarc_hw.blocks.dose import Dose
 from reflexarc_hw.blocks.envelope import Envelope
-from reflexarc_hw.blocks.events import Events
+from reflexarc_hw.blocks.events import FOUND, Events
 from reflexarc_hw.blocks.feedback import Feedback
 from reflexarc_hw.blocks.gate import LINES, READBACK, Gate
 from reflexarc_hw.blocks.interlock import GUARDED, JUDGES, Interlock
@@ -98,12 +99,13 @@ class Core(wiring.Component):
         m.submodules.reaction = reaction = Reaction()
         m.submodules.sequencer = sequencer = Sequencer()
         m.submodules.recorder = recorder = Recorder()
+        m.submodules.detector = detector = Detector(self._board.lanes)
 
         blocks = {
             "system": system, "scan": scan, "feedback": feedback, "interlock": interlock, "gate": gate, "capture": capture,
             "events": events, "reaction": reaction, "recorder": recorder, "signals": signals, "envelope": envelope, "dose": dose,
             "trajectory": trajectory, "sync": sync, "lift": lift, "bias_feedback": bias_feedback,
-            "sequencer": sequencer,
+            "sequencer": sequencer, "detector": detector,
         }  # fmt: skip
         m.submodules.fabric = fabric = Fabric(masters=2, bases=tuple(block.base for block in REGISTER_MAP))
         wiring.connect(m, wiring.flipped(self.host_bus), fabric.master_0)
@@ -124,7 +126,7 @@ class Core(wiring.Component):
         mirror = 0 if Strap.RETRACT_POSITIVE in straps else -1
         estop_closed = self.estop if Strap.ESTOP_NORMALLY_CLOSED in straps else ~self.estop
         blank = gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else ~gate.blank
-        # An event of the detectors to come, or of the threshold; one cycle has one event.
+        # An event of another source, or of ours; one cycle has one event.
         event_class = Mux(self.event.valid, self.event.class_id, events.detection.class_id)
         # A pulse's bias is nothing that the second controller goes on from.
         bias_beside_pulses = Mux(gate.pulse_driven, bias_feedback.output[POSITION_FRACTION_BITS:].as_signed(), gate.dac.bias)
@@ -199,7 +201,7 @@ class Core(wiring.Component):
             interlock.tick.eq(system.tick),
             interlock.contact.eq(signals.contact),
             interlock.position_overflow.eq(scan.overflow | sequencer.overflow),
-            interlock.underflow.eq(self.underflow | scan.starved | sync.late),
+            interlock.underflow.eq(self.underflow | scan.starved | sync.late | detector.underflow),
             interlock.event.eq(self.event.valid | events.detection.valid),
             interlock.event_class.eq(event_class),
             interlock.program_fault.eq(sequencer.fault),
@@ -240,6 +242,16 @@ class Core(wiring.Component):
             events.z.eq(feedback.output),
             events.marker.eq(scan.marker),
             events.time.eq(system.time),
+            #
+            detector.pixel.eq(capture.pixel),
+            detector.samples.eq(system.samples),
+            detector.z.eq(feedback.output),
+            detector.marker.eq(scan.marker),
+            detector.pixels.eq(scan.pixels),
+            detector.in_line.eq(in_scan),
+            detector.frame_start.eq(scan.frame_start),
+            detector.aborted.eq(scan.aborted),
+            detector.time.eq(system.time),
             #
             reaction.tick.eq(sample.valid),
             reaction.live.eq(live),
@@ -282,6 +294,7 @@ class Core(wiring.Component):
             self.pump.eq(gate.pump),
             self.live.eq(live),
         ]
+        m.d.comb += [events.found[0][name].eq(detector.detection[name]) for name in FOUND.members]
         wiring.connect(m, scan.points, trajectory.points)
         wiring.connect(m, wiring.flipped(self.capture), capture.stream)
         wiring.connect(m, wiring.flipped(self.events), events.stream)

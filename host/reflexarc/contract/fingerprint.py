@@ -6,7 +6,7 @@ import json
 import zlib
 from typing import Any
 
-from reflexarc.contract import link, program
+from reflexarc.contract import link, model, program
 from reflexarc.contract.blocks import REGISTER_MAP, feedback, lift, recorder, scan, trajectory
 from reflexarc.contract.events import EVENT_LAYOUT, EventSource
 from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT, SUM_WORDS, TRAILER_LAYOUT, Channel, Direction
@@ -21,7 +21,21 @@ def describe(register_map: RegisterMap = REGISTER_MAP) -> dict[str, Any]:
             block.name: {"base": block.base, "registers": sorted((r.describe() for r in block.registers), key=lambda r: r["offset"])}
             for block in register_map
         },
-        "layouts": [layout.describe() for layout in (EVENT_LAYOUT, HEADER_LAYOUT, PIXEL_LAYOUT, TRAILER_LAYOUT)],
+        "layouts": [
+            layout.describe()
+            for layout in (
+                EVENT_LAYOUT,
+                HEADER_LAYOUT,
+                PIXEL_LAYOUT,
+                TRAILER_LAYOUT,
+                model.HEADER_LAYOUT,
+                model.SEGMENT_LAYOUT,
+                model.RUN_LAYOUT,
+                model.LAYER_LAYOUT,
+                model.PARAMETER_LAYOUT,
+                model.SETTINGS_LAYOUT,
+            )
+        ],  # fmt: skip
         "packet_magic": PACKET_MAGIC,
         "constants": {
             "recorder": [
@@ -53,6 +67,16 @@ def describe(register_map: RegisterMap = REGISTER_MAP) -> dict[str, Any]:
                 program.MEASURED_FRACTION_BITS,
                 program.SCALE_FRACTION_BITS,
             ],
+            "model": [
+                model.MAGIC,
+                model.VERSION,
+                model.OUTPUTS,
+                model.QUAD,
+                model.ACTIVATION_BYTES,
+                model.RING_BYTES,
+                model.LINE_BYTES,
+                *(model.MEMORY_WORDS[memory] for memory in model.Memory),
+            ],
             "sum_words": SUM_WORDS,
             "enums": {
                 kind.__name__: {v.name: v.value for v in kind}
@@ -64,6 +88,11 @@ def describe(register_map: RegisterMap = REGISTER_MAP) -> dict[str, Any]:
                     link.Kind,
                     link.BusOperation,
                     link.BusStatus,
+                    model.Memory,
+                    model.RunFlag,
+                    model.LayerFlag,
+                    model.ViewSource,
+                    model.ViewFlag,
                     program.Operation,
                     program.Operand,
                     program.Condition,
@@ -101,5 +130,5 @@ def differences(other: dict[str, Any], register_map: RegisterMap = REGISTER_MAP)
                 side = "differs" if register in here and register in there else f"only {'here' if register in here else 'there'}"
                 lines.append(f"register {name}.{register}: {side}")
     if mine["layouts"] != other.get("layouts"):
-        lines.append("layouts of events or capture packets differ")
+        lines.append("layouts of events, capture packets or model images differ")
     return lines[:20]

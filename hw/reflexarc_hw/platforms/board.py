@@ -7,10 +7,11 @@ from reflexarc.contract.blocks.interlock import Strap
 
 @dataclass(frozen=True)
 class Board:
-    """``straps``: instrument and wiring, see ``Strap``."""
+    """``straps``: instrument and wiring, see ``Strap``. ``lanes``: of the detector's engine, 0 where there is none."""
 
     name: str
     straps: Strap
+    lanes: int = 4
 
     @property
     def channels(self) -> int:

@@ -2,6 +2,7 @@
 
 from reflexarc.contract.blocks import (
     capture,
+    detector,
     dose,
     envelope,
     events,
@@ -39,5 +40,6 @@ REGISTER_MAP = RegisterMap(
         lift.BLOCK,
         feedback.BIAS_BLOCK,
         sequencer.BLOCK,
+        detector.BLOCK,
     )
 )
