@@ -145,7 +145,7 @@ class Requantizer(wiring.Component):
                 magnitude.eq(window(0, MAGNITUDE_BITS)),
                 half.eq(window(-1, 0)),
                 below.eq(window(-1 - BELOW, -1)),
-                vast.eq(small & (sign | bits(8 * WINDOWS.start + PRESHIFT, 8 * WINDOWS.start + PRESHIFT + MAGNITUDE_BITS).any())),
+                vast.eq(small & bits(8 * WINDOWS.start + PRESHIFT, 8 * WINDOWS.start + PRESHIFT + MAGNITUDE_BITS).any()),
             ]
             for index, n in enumerate(WINDOWS[1:]):
                 end = 8 * n + PRESHIFT - 1 - BELOW
@@ -173,10 +173,9 @@ class Requantizer(wiring.Component):
                 some_rest.eq(rest.any()),
             ]
         zero_point, low, high = (late(value, 0, 5) for value in (self.zero_point, self.low, self.high))
-        to_low, to_high, below_high = Signal(signed(9)), Signal(signed(9)), Signal(signed(9))
+        to_low, to_high = Signal(signed(9)), Signal(signed(9))
         with m.If(stages[4]):
-            # ~x is -x - 1: one adder each, here and in the next stage.
-            m.d.sync += [to_low.eq(low - zero_point), to_high.eq(high - zero_point), below_high.eq(high + ~zero_point)]
+            m.d.sync += [to_low.eq(low - zero_point), to_high.eq(high - zero_point)]
         zero_point, low, high = late(zero_point, 5, 6), late(low, 5, 7), late(high, 5, 7)
 
         # Stage 6: up or not, and what comes of either. Bit j of ``low_below`` is one of the 24 if the leading bit is below bit j - 1 of the ones;
@@ -191,23 +190,21 @@ class Requantizer(wiring.Component):
         whole = Cat(ones, ones_negative).as_signed()
         up = Signal()
         value_down, value_up = Signal(STORED), Signal(STORED)
-        low_down, low_up, high_down, high_up = Signal(), Signal(), Signal(), Signal()  # it is at that end or beyond
+        is_low, is_high = Signal(), Signal()  # either way: what it would be without a clamp is at that end or beyond
         with m.If(stages[5]):
             m.d.sync += [
                 up.eq(Mux(ones_half, odd | leading_some | (next_set & further_some), odd & leading_all)),
                 value_down.eq(zero_point + whole),
-                value_up.eq(zero_point - ~whole),
-                low_down.eq(whole <= to_low),
-                low_up.eq(whole < to_low),
-                high_down.eq(whole >= to_high),
-                high_up.eq(whole >= below_high),
+                value_up.eq(zero_point - ~whole),  # ~x is -x - 1: one adder
+                is_low.eq(whole < to_low),
+                is_high.eq(whole >= to_high),
             ]
 
         # Stage 7: the value.
         with m.If(stages[6]):
             m.d.sync += self.value.eq(Mux(up, value_up, value_down))
-            with m.If(Mux(up, high_up, high_down)):
+            with m.If(is_high):
                 m.d.sync += self.value.eq(high)
-            with m.Elif(Mux(up, low_up, low_down)):
+            with m.Elif(is_low):
                 m.d.sync += self.value.eq(low)
         return m
