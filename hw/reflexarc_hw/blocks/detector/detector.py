@@ -201,7 +201,7 @@ class Detector(wiring.Component):
             neighbours.line.eq(view.origin.line),
             neighbours.frame.eq(view.origin.frame),
             neighbours.mark.eq(event),
-            event.eq(result.valid & result.event & ~neighbours.near & ~stop),
+            event.eq(result.valid & result.event & ~neighbours.is_near & ~stop),
         ]
 
         # The place that an event will tell of, long before there is one.
@@ -243,7 +243,7 @@ class Detector(wiring.Component):
                 last_result.eq(Cat(result.greatest, result.margin, result.disagreement)),
                 last_cycles.eq(cycles),
                 counts["evaluations"].eq(counts["evaluations"] + 1),
-                counts["suppressed"].eq(counts["suppressed"] + (result.event & neighbours.near)),
+                counts["suppressed"].eq(counts["suppressed"] + (result.event & neighbours.is_near)),
                 counts["disagreements"].eq(counts["disagreements"] + result.disagreement),
             ]
         # A model's last evaluation, which its successor drops, is one that was due and not done, but no fault.

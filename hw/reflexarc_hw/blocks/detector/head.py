@@ -64,7 +64,7 @@ class Head(wiring.Component):
         m.d.comb += [
             empty.eq(written == read),
             compares.eq(~empty | self.outputs.valid),
-            final.eq(Mux(empty, self.outputs.last & (self.outputs.count == 1), ended & (read + 1 == written))),
+            final.eq(Mux(empty, self.outputs.last & (self.outputs.count == 1), ended & ((read + 1)[:PLACE_BITS] == written))),
         ]
         with m.If(self.outputs.valid):
             m.d.sync += [written.eq(written + self.outputs.count), came.eq(1), ended.eq(self.outputs.last)]

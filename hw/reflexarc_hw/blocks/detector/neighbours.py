@@ -10,8 +10,8 @@ from reflexarc_hw.lib.memory import Ram
 PIXELS = 1024  # of a line, from its low end: those beyond are near nothing
 INDEX_BITS = (PIXELS - 1).bit_length()
 RADIUS_BITS = 6
-LOOKUP_CYCLES = 5  # from ``lookup`` to ``near``
-CLEAR_CYCLES = PIXELS + 2  # from a frame's start to that of the next one, if that is not to be without suppression
+LOOKUP_CYCLES = 5  # from ``lookup`` to ``is_near``
+CLEAR_CYCLES = PIXELS + 1  # from a frame's start to that of the next one, if that is not to be without suppression
 
 MARK = data.StructLayout({"line": LINE_BITS, "valid": 1})
 # An event, and the pixels that it is written to.
@@ -19,9 +19,9 @@ SPAN = data.StructLayout({"valid": 1, "low": INDEX_BITS, "high": INDEX_BITS, "li
 
 
 class Neighbours(wiring.Component):
-    """For each pixel of a line the line of the last event that was at most ``radius`` pixels away; ``near`` if that is at most ``radius`` lines ago.
+    """For each pixel of a line the line of the last event that was at most ``radius`` pixels away; ``is_near`` if that is at most ``radius`` lines ago.
 
-    ``lookup`` asks for a place, and ``near`` is the answer until the next one. ``mark`` makes an event of the place that was asked for last.
+    ``lookup`` asks for a place, and ``is_near`` is the answer until the next one. ``mark`` makes an event of the place that was asked for last.
     An event is written a pixel a cycle, and counts from the cycle of its mark on all the same. ``full``: no second mark now.
 
     Two memories take turns, a frame each: one is cleared while the other is in use. A frame that begins before that is done has no suppression.
@@ -35,7 +35,7 @@ class Neighbours(wiring.Component):
     line: In(LINE_BITS)
     frame: In(1)  # that of the place
     mark: In(1)
-    near: Out(1)
+    is_near: Out(1)
     full: Out(1)
 
     def elaborate(self, platform):
@@ -125,5 +125,5 @@ class Neighbours(wiring.Component):
         with m.If(asked[2]):
             m.d.sync += [distance.eq(line - found.line), is_marked.eq(found.valid & inside & ~blind)]
         with m.If(asked[3]):
-            m.d.sync += self.near.eq(is_marked & (distance <= self.radius))
+            m.d.sync += self.is_near.eq(is_marked & (distance <= self.radius))
         return m
