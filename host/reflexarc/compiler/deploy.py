@@ -36,6 +36,7 @@ from reflexarc.errors import BadInput
 # Clock in Hz and lanes of each board's gateware.
 BOARDS = {"ECP5-85F": (100e6, 4), "PYNQ-Z2": (100e6, 8), "Red Pitaya": (125e6, 4), "PYNQ-Z2, largest engine": (100e6, 16)}
 CHECKED = 64  # inputs that the integer reference and onnxruntime are compared on, where nobody asks for more
+AT_ONCE = 10_000  # inputs, so that many of them do not fill the memory
 SEED = 1
 VALIDATION_MAX = 256 << 20  # bytes, unpacked
 FORMAT = "reflexarc-deploy-report"
@@ -317,18 +318,26 @@ Rtl = Callable[[Sequence[int], Int8], tuple[Int8, NDArray[np.int64], NDArray[np.
 def check(made: Deployable, count: int, rtl: Rtl | None = None) -> Checked | None:
     """Random inputs through onnxruntime, the integer reference and, where it is given, the RTL: ``rtl`` takes the image and windows in
     the ring's order, and gives outputs, cycles and cycles after the last record. None for a model that is not in integers."""
-    prepared = made.ready.prepared
+    prepared, compiled = made.ready.prepared, made.compiled
     if prepared is None or count < 1:
         return None
-    windows = random_windows(prepared, count)
-    theirs = onnxruntime_outputs(prepared, windows)
-    reference = int((reference_outputs(prepared, windows) != theirs).sum())
-    differences = cycles = after = None
-    if rtl is not None and made.compiled is not None:
-        found, all_there, last = rtl(made.compiled.words, ring_bytes(windows))
-        differences = int((found != theirs).sum())
-        cycles, after = ((int(spent.min()), int(spent.max())) for spent in (all_there, last))
-    return Checked(count, theirs.size * (1 if differences is None else 2), reference, differences, cycles, after)
+    compared = reference = rtl_differences = 0
+    cycles: list[int] = []
+    after: list[int] = []
+    for begin in range(0, count, AT_ONCE):
+        windows = random_windows(prepared, min(AT_ONCE, count - begin), SEED + begin)
+        theirs = onnxruntime_outputs(prepared, windows)
+        reference += int((reference_outputs(prepared, windows) != theirs).sum())
+        compared += theirs.size
+        if rtl is not None and compiled is not None:
+            found, all_there, last = rtl(compiled.words, ring_bytes(windows))
+            rtl_differences += int((found != theirs).sum())
+            compared += theirs.size
+            cycles += [int(all_there.min()), int(all_there.max())]
+            after += [int(last.min()), int(last.max())]
+    if not cycles:
+        return Checked(count, compared, reference, None, None, None)
+    return Checked(count, compared, reference, rtl_differences, (min(cycles), max(cycles)), (min(after), max(after)))
 
 
 def add_check(report: dict[str, Any], checked: Checked | None) -> None:
