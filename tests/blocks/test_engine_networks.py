@@ -12,6 +12,7 @@ from support import default_seed
 
 from reflexarc.compiler import reference
 from reflexarc.compiler.compile import compile_network
+from reflexarc.compiler.fit import DoesNotFit
 from reflexarc.compiler.network import Head, Network, View
 from reflexarc.contract.model import RING_BYTES, ViewSource
 from reflexarc.contract.packets import Channel
@@ -41,11 +42,16 @@ def stored(values: np.ndarray) -> np.ndarray:
 
 
 def test_random_networks(engine):
+    too_large = 0
     for number in range(NETWORKS):
         rng = np.random.default_rng([default_seed(), number])
         network = random_network(rng)
         view = view_of(network)
-        found = compile_network(network, view, Head(network.shapes[network.output].size), engine.lanes, 1 + number)
+        try:
+            found = compile_network(network, view, Head(network.shapes[network.output].size), engine.lanes, 1 + number)
+        except DoesNotFit:
+            too_large += 1
+            continue
         engine.load(found.words, number % 2)
         values = random_values(rng, network.shapes[network.input], WINDOWS)
         expected = stored(reference.run(network, values))
@@ -60,3 +66,4 @@ def test_random_networks(engine):
             outputs, cycles, _ = engine.run(stored(values), early_bytes=early, piece_bytes=last, spacing_cycles=REST_CYCLES)
             np.testing.assert_array_equal(outputs, expected, about)
             assert set(cycles) == {found.cycles.after}, about
+    assert too_large <= NETWORKS // 10
