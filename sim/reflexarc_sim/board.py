@@ -349,8 +349,14 @@ class Board:
         return b""
 
     def _truth(self, request: dict[str, Any]) -> bytes:
-        """What only the plant knows: with ``x_m``, ``y_m``, ``time_s`` the surface there and then, as doubles; else a summary."""
+        """What only the plant knows: with ``x_m``, ``y_m``, ``time_s`` the surface there and then, with ``drift_at_s`` how far it had drifted,
+        both as doubles; else a summary."""
         plant = self._twin.plant
+        if "drift_at_s" in request:
+            try:
+                return plant.drift_m(np.asarray(request["drift_at_s"], dtype=np.float64)).astype("<f8").tobytes()
+            except (TypeError, ValueError) as error:
+                raise RequestError(f"drift_at_s wants times: {error}") from None
         if "x_m" in request:
             try:
                 x_m, y_m = (np.asarray(request[key], dtype=np.float64) for key in ("x_m", "y_m"))

@@ -49,6 +49,7 @@ FRAME_OPTIONS = (
 )  # fmt: skip
 GENERATED = ("au111", "graphene")  # specimens for which the twin takes the default scanner
 ALSO = {channel.name.lower().replace("_", "-"): channel for channel in OPTIONAL}
+ADATOMS = Path(__file__).parents[3] / "models" / "adatoms" / "model.onnx"
 LARGEST_SCANNER = Calibration(x_m_per_V=1e-5, y_m_per_V=1e-5, z_m_per_V=1e-6)
 
 
@@ -181,8 +182,18 @@ def check_early(options: dict[str, Any], address: str | None, limits: Limits | N
 
 @main.command()
 @scan_options
-def run(**options: Any) -> None:
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    default=ADATOMS,
+    show_default="models/adatoms/model.onnx of the source tree",
+    help="Network whose events are reacted to.",
+)
+@click.option("--threshold", is_flag=True, help="Instead: react to what stands above the terraces.")
+def run(model: Path, threshold: bool, **options: Any) -> None:
     """The main job: approach, scan with reactions, meet a crash, and report.
+
+    A network on the gateware looks at each pixel's surroundings and tells of adatoms, at which the gateware gives pulses by itself.
 
     On a twin of its own, in lockstep: two runs with one seed give the same image bytes. Writes scan.h5, report.png and report.json to
     OUT/<time>/.
@@ -190,6 +201,11 @@ def run(**options: Any) -> None:
     from reflexarc.experiments.main_job import main_job, table
 
     check_early(options, None, None, with_limits=True)
+    ready = None
+    if not threshold:
+        from reflexarc.experiments.features import ready_model
+
+        ready = ready_model(model)
     folder = output_folder(options["out"])
     with discard_if_empty(folder):
         # The main twin first: it refuses a specimen that can't be read before anything else is built.
@@ -204,7 +220,7 @@ def run(**options: Any) -> None:
                 "setpoint_A": settings.setpoint_A,
                 "bias_V": settings.bias_V,
             }
-            result = board.run(main_job(board.device, settings, folder, timings, attributes))
+            result = board.run(main_job(board.device, settings, folder, timings, attributes, ready))
     click.echo("\n".join(table(result.report)))
     click.echo(f"written            {folder}/scan.h5, report.png, report.json")
     if result.report["pixels_lost"] or not result.report["withdrawn_after_trip"]:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import math
+import struct
 from typing import Any
 
 from reflexarc.calibration import Calibration
@@ -456,6 +457,11 @@ class AsyncController:
     async def true_surface(self, x_m: list[float], y_m: list[float], time_s: float) -> bytes:
         """Heights of the twin's surface there and then, little-endian doubles."""
         return await self.transport.request(Kind.TRUTH, json.dumps({"x_m": x_m, "y_m": y_m, "time_s": time_s}).encode())
+
+    async def true_drift(self, time_s: list[float]) -> list[tuple[float, float, float]]:
+        """How far the twin's specimen had drifted then, in metres in x, y and z."""
+        answer = await self.transport.request(Kind.TRUTH, json.dumps({"drift_at_s": time_s}).encode())
+        return list(struct.iter_unpack("<3d", answer))
 
     async def status(self) -> dict[str, Any]:
         """What a user wants to know at a glance; read back, not remembered."""

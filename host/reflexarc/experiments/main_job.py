@@ -7,26 +7,24 @@ import json
 import time
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from reflexarc.contract.blocks.events import EventChannel
 from reflexarc.contract.events import Event
 from reflexarc.contract.packets import Direction
 from reflexarc.device.controller import AsyncController, Trip
 from reflexarc.errors import BoardTripped, ReflexArcError
 from reflexarc.experiments.approach import approach
 from reflexarc.experiments.blackbox import read_blackbox
-from reflexarc.experiments.scan import POSITION_ONE, LineCollector, configure_raster, event_row, geometry, progress, raster, true_surface
+from reflexarc.experiments.scan import LineCollector, configure_raster, event_row, geometry, progress, raster, true_surface
 from reflexarc.experiments.settings import ScanSettings
 from reflexarc.experiments.timings import Timings
 from reflexarc.report import draw_report, topography_metrics
 from reflexarc.store import ScanWriter
 
+if TYPE_CHECKING:  # the compiler of models takes a moment to load
+    from reflexarc.compiler.deploy import Ready
+
 LEVEL_LINES = 12  # the terraces' heights are taken from these first lines
-FEATURE_ABOVE_M = 60e-12  # an adatom stands about 150 pm over its terrace, the herringbone 20 pm
-FEATURE_RELEASE_M = 40e-12
 PULSES = 4
 PULSE_V = 2.0
 PULSE_S = 100e-6
@@ -46,21 +44,8 @@ class Result:
     folder: Path
 
 
-async def arm_features(board: AsyncController, collector: LineCollector) -> float:
-    """Let the gateware fire above the highest terrace seen so far and pulse there; the threshold in metres."""
-    seen = collector.z_m[Direction.FORWARD][: collector.lines_done]
-    terrace = float(np.percentile(seen[np.isfinite(seen)], 95))
-    code = board.calibration.z_m_per_code / POSITION_ONE
-    on = terrace + FEATURE_ABOVE_M
-    await board.registers.write_raw(
-        {
-            "events.channel": EventChannel.Z,
-            "events.on": round(on / code),
-            "events.off": round((terrace + FEATURE_RELEASE_M) / code),
-            "events.class_id": 1,
-            "events.enable": 1,
-        }
-    )
+async def arm_reaction(board: AsyncController) -> None:
+    """Pulses at the next events, as many as the budget has."""
     await board.registers.write(
         {
             "reaction.bias": PULSE_V,
@@ -70,12 +55,11 @@ async def arm_features(board: AsyncController, collector: LineCollector) -> floa
             "reaction.enable": 1,
         }
     )
-    return on
 
 
 async def provoke_crash(board: AsyncController, settings: ScanSettings) -> Trip:
     """Scan on and let the surface rise into the tip; the interlock must trip. ReflexArcError if it does not."""
-    await board.registers.write_raw({"events.enable": 0, "reaction.enable": 0})
+    await board.registers.write_raw({"events.enable": 0, "detector.enable": 0, "reaction.enable": 0})
     few = dataclasses.replace(settings, lines=CRASH_LINES, height_m=settings.height_m * CRASH_LINES / settings.lines)
     await configure_raster(board, few)
 
@@ -93,12 +77,26 @@ async def provoke_crash(board: AsyncController, settings: ScanSettings) -> Trip:
     raise ReflexArcError("the provoked crash did not trip the interlock")
 
 
-async def main_job(board: AsyncController, settings: ScanSettings, folder: Path, timings: Timings, attributes: dict[str, Any]) -> Result:
-    """Approach, scan with reactions, crash, withdraw, report into ``folder``."""
+async def main_job(
+    board: AsyncController,
+    settings: ScanSettings,
+    folder: Path,
+    timings: Timings,
+    attributes: dict[str, Any],
+    model: Ready | None = None,
+) -> Result:
+    """Approach, scan with reactions, crash, withdraw, report into ``folder``.
+
+    What is reacted to is what ``model`` finds on the gateware; without one, what stands above the terraces that the first lines showed.
+    """
+    from reflexarc.experiments import features
+
     began = time.monotonic()
     calibration = board.calibration
     settings.check(calibration)
     await board.set_limits(settings.limits)
+    if model is not None:
+        await features.deploy_features(board, settings, model)
     await board.arm()
     frame = geometry(settings, calibration)
     events: list[Event] = []
@@ -110,11 +108,15 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
         threshold_m = float("nan")
 
         def after_line(line: int) -> Awaitable[None] | None:
-            return level() if line == LEVEL_LINES else None
+            return level() if line == LEVEL_LINES and model is None else None
 
         async def level() -> None:
             nonlocal threshold_m
-            threshold_m = await arm_features(board, collector)
+            threshold_m = await features.arm_threshold(board, collector)
+            await arm_reaction(board)
+
+        if model is not None:
+            await arm_reaction(board)
 
         with progress("scan", settings.lines) as update:
             events += await raster(board, settings, collector, update, after_line)
@@ -124,6 +126,7 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
         pulse_x_m, pulse_y_m = await board.registers.read("reaction.x", "reaction.y")
         (lost_in_gateware,) = await board.registers.read_raw("capture.pixels_lost")
         (events_lost,) = await board.registers.read_raw("events.lost")
+        detector = await features.evaluations(board) if model is not None else None
 
         print("crash ...", flush=True)
         trip = await provoke_crash(board, settings)
@@ -136,6 +139,7 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
             writer.write_blackbox(blackbox)
         surface = await true_surface(board, settings, collector.line_time_s)
         writer.write_reference(surface)
+        found = await features.quality(board, settings, model, events, collector.line_time_s) if model is not None else None
 
     measured = collector.z_m[Direction.FORWARD]
     metrics = topography_metrics(measured, surface)
@@ -161,7 +165,12 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
         "pixel_s": frame.pixel_s,
         "events": len(events),
         "events_lost": events_lost,
-        "event_threshold_m": threshold_m,
+        "event_threshold_m": None if model is not None else threshold_m,
+        "model": None if model is None else model.request.name,
+        "detector": detector,
+        "adatoms": None if found is None else dataclasses.asdict(found),
+        "precision": None if found is None else found.precision,
+        "recall": None if found is None else found.recall,
         "pulses": pulses,
         "tip_contacts": truth["contacts"],
         "tip_contact_depth_m": truth["contact_depth_m"],
@@ -186,6 +195,18 @@ async def main_job(board: AsyncController, settings: ScanSettings, folder: Path,
     return Result(report, trip, folder)
 
 
+def detector_lines(report: dict[str, Any]) -> list[str]:
+    """What the network did, if one looked on."""
+    if report["model"] is None:
+        return []
+    done, adatoms = report["detector"], report["adatoms"]
+    return [
+        f"detector           {report['model']}: {done['evaluations']} evaluations, {done['missed']} missed, {done['cycles_to_verdict']} cycles",
+        f"adatoms            {adatoms['found']} of {adatoms['features']} found, {adatoms['stray']} stray, {adatoms['double']} double",
+        f"                   precision {report['precision']:.3f}, recall {report['recall']:.3f}",
+    ]
+
+
 def table(report: dict[str, Any]) -> list[str]:
     """The report as lines for people."""
     trip = report["trip"]
@@ -197,6 +218,7 @@ def table(report: dict[str, Any]) -> list[str]:
         f"correlation        {report['topography_correlation']:.4f}",
         f"feedback           {report['feedback_bandwidth_Hz'] / 1e3:g} kHz",
         f"events             {report['events']}, pulses {report['pulses']}",
+        *detector_lines(report),
         f"event to output    {report['event_to_output_cycles']} cycles",
         f"sample to trip     {report['sample_to_trip_cycles']} cycles",
         f"time to safe       {report['time_to_safe_s'] * 1e6:.2f} us with converters",
