@@ -1,6 +1,6 @@
 """From a sum to a stored value, rounded as onnxruntime rounds."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,6 +25,19 @@ MAGNITUDE_BITS = 8  # of what can be within the range: up to 255
 BELOW = 24
 
 
+class Multiplier(wiring.Component):
+    """``product = a * b``, a cycle after ``valid``."""
+
+    def __init__(self, a: Shape, b: Shape) -> None:
+        super().__init__({"valid": In(1), "a": In(a), "b": In(b), "product": Out(Shape(a.width + b.width, a.signed))})
+
+    def elaborate(self, platform):
+        m = Module()
+        with m.If(self.valid):
+            m.d.sync += self.product.eq(self.a * self.b)
+        return m
+
+
 class Product(wiring.Component):
     """``product = (sum + bias) * mantissa << (7 - shift % 8)``, PRODUCT_CYCLES later.
 
@@ -47,22 +60,22 @@ class Product(wiring.Component):
             m.d.sync += [biased.eq(self.sum + self.bias), factor.eq(self.mantissa << ~self.shift[:3])]
         lower, upper = biased[:SUM_SPLIT], biased[SUM_SPLIT:].as_signed()
         factor_lower, factor_upper = factor[:FACTOR_SPLIT], factor[FACTOR_SPLIT:]
-        lower_lower = Signal(SUM_SPLIT + FACTOR_SPLIT)
-        lower_upper = Signal(SUM_SPLIT + FACTOR_BITS - FACTOR_SPLIT)
-        upper_lower = Signal(signed(ACCUMULATOR_BITS - SUM_SPLIT + FACTOR_SPLIT))
-        upper_upper = Signal(signed(PRODUCT.width - SUM_SPLIT - FACTOR_SPLIT))
-        with m.If(stages[0]):
-            m.d.sync += [
-                lower_lower.eq(lower * factor_lower),
-                lower_upper.eq(lower * factor_upper),
-                upper_lower.eq(upper * factor_lower),
-                upper_upper.eq(upper * factor_upper),
-            ]
+        m.submodules.lower_lower = lower_lower = Multiplier(lower.shape(), factor_lower.shape())
+        m.submodules.lower_upper = lower_upper = Multiplier(lower.shape(), factor_upper.shape())
+        m.submodules.upper_lower = upper_lower = Multiplier(upper.shape(), factor_lower.shape())
+        m.submodules.upper_upper = upper_upper = Multiplier(upper.shape(), factor_upper.shape())
+        m.d.comb += [lower_lower.a.eq(lower), lower_lower.b.eq(factor_lower), lower_upper.a.eq(lower), lower_upper.b.eq(factor_upper)]
+        m.d.comb += [upper_lower.a.eq(upper), upper_lower.b.eq(factor_lower), upper_upper.a.eq(upper), upper_upper.b.eq(factor_upper)]
+        m.d.comb += [part.valid.eq(stages[0]) for part in (lower_lower, lower_upper, upper_lower, upper_upper)]
+        rise = FACTOR_SPLIT - SUM_SPLIT  # from the one middle part to the other
         outer = Signal(PRODUCT)
-        inner = Signal(signed(len(upper_lower) + FACTOR_SPLIT - SUM_SPLIT))
+        inner = Signal(signed(len(upper_lower.product) + rise))
         with m.If(stages[1]):
             # The lowest part is below the weight of the highest one, so that their sum is the two side by side.
-            m.d.sync += [outer.eq(Cat(lower_lower, upper_upper)), inner.eq(upper_lower + (lower_upper << (FACTOR_SPLIT - SUM_SPLIT)))]
+            m.d.sync += [
+                outer.eq(Cat(lower_lower.product, upper_upper.product)),
+                inner.eq(upper_lower.product + (lower_upper.product << rise)),
+            ]
         with m.If(stages[2]):
             m.d.sync += self.product.eq(Cat(outer[:SUM_SPLIT], (outer[SUM_SPLIT:].as_signed() + inner)[: PRODUCT.width - SUM_SPLIT]))
         return m
