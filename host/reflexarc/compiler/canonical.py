@@ -713,6 +713,8 @@ class _Canonicalizer:
         order = node.numbers("perm") if node.op == "Transpose" else None
         if isinstance(state, Fixed):
             return _fixed_layout(state, shape, order)
+        if len(shape) < 2 or shape[0] != 1 or (order is not None and order[0] != 0):
+            node.refuse("moves the batch or takes it away", "leave the batch in front: [1, ...]")
         if isinstance(state, Pending) and not isinstance(state.core, Values):
             return state.then(Follower("reshape" if order is None else "transpose", node, shape))
         if isinstance(state, Pending):

@@ -108,10 +108,9 @@ class Prepared:
             inputs = self.random_inputs(COMPARED) if self.calibration is None else self.calibration[:COMPARED]
         model = self.quantized if of is None else of
         try:
-            session = Session(model.to_onnx(), optimized)
+            theirs = Session(model.to_onnx(), optimized).run_each(inputs).reshape(len(inputs), -1)
         except Exception:  # onnxruntime raises several of its own where it has no kernel
             return None
-        theirs = session.run_each(inputs).reshape(len(inputs), -1)
         ours = self.run(inputs).astype(np.int64)
         integers = self._as_integers(theirs)
         distance = np.abs(integers - ours)

@@ -45,14 +45,16 @@ class Session:
 
 
 def evaluate(op: str, inputs: Sequence[Array], attributes: Mapping[str, Any] | None = None, domain: str = "", kind: Any = None) -> Array:
-    """What onnxruntime makes of one node. ``inputs`` that are numbers become constants."""
+    """What onnxruntime makes of one node. ``inputs`` behind the first that are numbers become constants."""
     from onnx import helper, numpy_helper
 
     from reflexarc.compiler.graph import IR_VERSION, MICROSOFT, OPSET
 
+    shape = inputs[0].shape
+    inputs = [inputs[0].reshape(shape or (1,)), *inputs[1:]]
     names = [f"x{number}" for number in range(len(inputs))]
-    given = {name: value for name, value in zip(names, inputs, strict=True) if value.ndim > 0}
-    constants = [numpy_helper.from_array(value, name) for name, value in zip(names, inputs, strict=True) if value.ndim == 0]
+    given = {name: value for name, value in zip(names, inputs, strict=True) if value.ndim > 0 or name == names[0]}
+    constants = [numpy_helper.from_array(value, name) for name, value in zip(names, inputs, strict=True) if name not in given]
     encoded = {key: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value for key, value in (attributes or {}).items()}
     node = helper.make_node(op, names, ["y"], domain=domain, **encoded)
     graph = helper.make_graph(
@@ -65,4 +67,5 @@ def evaluate(op: str, inputs: Sequence[Array], attributes: Mapping[str, Any] | N
     imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
     session = Session(model.SerializeToString())
-    return np.asarray(session._session.run(None, given)[0])
+    made = np.asarray(session._session.run(None, given)[0])
+    return made if shape else made.reshape(shape)

@@ -87,6 +87,11 @@ class _Simplifier:
             node.refuse("is not supported")
         if not present or not node.inputs[0]:
             node.refuse("has no input", "export the model again")
+        least, most = _INPUTS.get(node.op, (1, 1))
+        while len(node.inputs) > least and not node.inputs[-1]:
+            node = replace(node, inputs=node.inputs[:-1])
+        if not least <= len(node.inputs) <= most or not all(node.inputs[:least]):
+            node.refuse(f"has {len(present)} inputs", f"give {least}" if least == most else f"give {least} to {most}")
         rule(self, node)
 
     def _fold(self, node: Node) -> None:
@@ -302,6 +307,9 @@ class _Simplifier:
         kernel = node.numbers("kernel_shape", weights[2:])
         if kernel != weights[2:]:
             node.refuse("has weights of another size than its kernel_shape", "export the model again")
+        bias = self._shape(node, 2) if node.op == "Conv" and len(node.inputs) > 2 else (weights[0],)
+        if bias != (weights[0],):
+            node.refuse(f"has a bias of shape {list(bias)} for {weights[0]} outputs", "give one number for each output")
         if group < 1 or weights[0] % group or shape[1] != weights[1] * group:
             node.refuse(
                 f"has {shape[1]} channels, weights for {weights[1]} and {weights[0]} outputs in {group} groups",
@@ -441,6 +449,10 @@ class _Simplifier:
             node.refuse(
                 f"multiplies {list(shape)} with {list(weights)}", "accepted: [1, K] with constant weights of K inputs; use Flatten in front"
             )
+        outputs = weights[0 if transposed else 1]
+        bias = self._shape(node, 2) if node.op == "Gemm" and len(node.inputs) > 2 else ()
+        if bias not in ((), (1,), (1, 1), (outputs,), (1, outputs)):
+            node.refuse(f"has a bias of shape {list(bias)} for {outputs} outputs", "give one number for each output")
         return {"transB": transposed, "alpha": node.number("alpha", 1.0), "beta": node.number("beta", 1.0)}
 
     def normalization(self, node: Node) -> None:
@@ -606,6 +618,19 @@ class _Simplifier:
             self.fixed.add(name)
         self._add(Node(node.name, node.op, (node.inputs[0], *names), node.outputs, attributes), self._shape(node, 0), kind)
 
+    def _with_zero_points(self, node: Node, *numbers: int) -> Node:
+        """The node with all its zero points, for onnxruntime stumbles over some that are left out. ``numbers``: those of the scales."""
+        inputs = list(node.inputs)
+        for number in numbers:
+            inputs += [""] * (number + 2 - len(inputs))
+            if not inputs[number + 1]:
+                kind = self.types[inputs[number - 1]] if number != numbers[-1] else self.types[inputs[0]]
+                name = inputs[number + 1] = self.names.fresh(f"{node.output}_zero_point")
+                self.constants[name] = np.zeros(self._required(node, number).shape, kind)
+                self.shapes[name], self.types[name] = self.constants[name].shape, np.dtype(kind)
+                self.fixed.add(name)
+        return replace(node, inputs=tuple(inputs))
+
     def _integers(self, node: Node, number: int, point: int) -> None:
         if self.types.get(node.inputs[number]) != self._required(node, point).dtype:
             node.refuse("has a zero point of another type than its values", "quantize the model again")
@@ -670,8 +695,11 @@ class _Simplifier:
             node.refuse(f"has a bias of type {bias.dtype} and shape {list(bias.shape)}", f"give {outputs} of int32")
         kind: Any = np.float32
         if len(node.inputs) > 7 and node.inputs[7]:
+            node = self._with_zero_points(node, 7)
             kind = self.quantization(node, 7)
             self._one_scale(node, 7)
+        elif len(node.inputs) > 8:
+            node.refuse("has a zero point of its output and no scale", "give both")
         if "alpha" in attributes and attributes["alpha"] != 1.0:
             node.refuse("has an alpha", "put it into the scale of the weights")
         del attributes["beta"]
@@ -679,6 +707,7 @@ class _Simplifier:
 
     def qlinear_add(self, node: Node) -> None:
         self._value(node)
+        node = self._with_zero_points(node, 1, 4, 6)
         self.quantization(node, 1)
         self.quantization(node, 4)
         kind = self.quantization(node, 6)
@@ -691,6 +720,7 @@ class _Simplifier:
 
     def qlinear_unary(self, node: Node) -> None:
         self._value(node)
+        node = self._with_zero_points(node, 1, 3)
         self.quantization(node, 1)
         kind = self.quantization(node, 3)
         self._integers(node, 0, 2)
@@ -807,6 +837,24 @@ _FOLDED: dict[str, Callable[[Node, list[Array]], Any]] = {
     "Sqrt": lambda node, values: np.sqrt(values[0]),
     "ReduceProd": lambda node, values: np.prod(values[0], keepdims=bool(node.whole("keepdims", 1))),
 }
+# Least and greatest number of inputs where they are not one.
+_INPUTS = {
+    **dict.fromkeys(BINARY, (2, 2)),
+    **dict.fromkeys(("Conv", "Gemm"), (2, 3)),
+    **dict.fromkeys(("MatMul", "Reshape", "Gather"), (2, 2)),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), (2, 3)),
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax"), (4, 5)),
+    **dict.fromkeys(("Squeeze", "Unsqueeze", "ReduceMean", "ReduceMax"), (1, 2)),
+    **dict.fromkeys(("Clip", "Dropout"), (1, 3)),
+    "BatchNormalization": (5, 5),
+    "Concat": (1, 2),
+    "Pad": (2, 4),
+    "QGemm": (6, 9),
+    "QLinearAdd": (7, 8),
+    "QLinearConv": (8, 9),
+    "QLinearMatMul": (8, 8),
+}
+
 _RULES: dict[str, Callable[[_Simplifier, Node], None]] = {
     **dict.fromkeys(UNARY, _Simplifier.unary),
     **dict.fromkeys(BINARY, _Simplifier.binary),
@@ -849,11 +897,19 @@ def without_last(model: Model) -> tuple[Model, str | None]:
             break
         at = node.inputs[0]
     if cut is None:
-        return model, None
+        return _without_reshape(model), None
     shape, axis = model.shapes[cut.inputs[0]], cut.whole("axis")
     if shape[axis] != math.prod(shape):
         cut.refuse(f"is over {shape[axis]} of {math.prod(shape)} values", "the model's output is one value for each class: [1, classes]")
     if cut.op == "ArgMax" and cut.whole("select_last_index", 0):
         cut.refuse("takes the last of equal values", "export without select_last_index: the first of equals counts")
     note = f"{cut} is taken off: the head finds the greatest output, which it leaves the same"
-    return replace(model, output=cut.inputs[0]).pruned(), note
+    return _without_reshape(replace(model, output=cut.inputs[0])), note
+
+
+def _without_reshape(model: Model) -> Model:
+    """The order of the outputs stays the same."""
+    producers = model.producers()
+    while model.output in producers and producers[model.output].op == "Reshape":
+        model = replace(model, output=producers[model.output].inputs[0])
+    return model.pruned()
