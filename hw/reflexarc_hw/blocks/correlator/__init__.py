@@ -1,0 +1,3 @@
+from reflexarc_hw.blocks.correlator.correlator import Correlator
+
+__all__ = ["Correlator"]
