@@ -3,6 +3,7 @@
 from amaranth.hdl import Cat, ClockDomain, Elaboratable, Module, Signal, Value
 
 from reflexarc_hw.core import Core
+from reflexarc_hw.platforms.board import FULL, Board
 from reflexarc_hw.platforms.timing import Rate
 
 
@@ -13,8 +14,9 @@ class BenchTop(Elaboratable):
     would fill the fabric.
     """
 
-    def __init__(self, rate: Rate):
+    def __init__(self, rate: Rate, board: Board = FULL):
         self._rate = rate
+        self._board = board
         self.clk = Signal()
         self.data_in = Signal()
         self.data_out = Signal()
@@ -23,7 +25,7 @@ class BenchTop(Elaboratable):
         m = Module()
         m.domains.sync = domain = ClockDomain("sync", reset_less=True)
         m.d.comb += domain.clk.eq(self.clk)
-        m.submodules.core = core = Core(self._rate)
+        m.submodules.core = core = Core(self._rate, self._board)
         inputs: list[Value] = []
         outputs: list[Value] = []
         for _, member, value in core.signature.flatten(core):

@@ -5,11 +5,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from amaranth.back import verilog
 
+from reflexarc.contract.model import LANES, OUTPUTS
 from reflexarc_hw.platforms.bench_top import BenchTop
+from reflexarc_hw.platforms.board import FULL
 from reflexarc_hw.platforms.timing import TRUE_RATE
 
 REQUIRED_MHZ = 100.0
@@ -43,9 +46,11 @@ def worst_path(report: dict) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Place and route the core for an ECP5-85F-6 and report speed and size.")
     parser.add_argument("--folder", type=Path, default=Path("build/timing"))
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--lanes", type=int, choices=(0, *LANES), default=FULL.lanes, help="of the detector's engine; 0: without one")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    top = BenchTop(TRUE_RATE)
+    top = BenchTop(TRUE_RATE, replace(FULL, lanes=arguments.lanes))
     (folder / "top.v").write_text(verilog.convert(top, name="top", ports=[top.clk, top.data_in, top.data_out], emit_src=False))
 
     print("synthesis for ECP5 ...", flush=True)
@@ -64,7 +69,7 @@ def main() -> int:
         if best is None or fmax > best["fmax_MHz"]:
             used = report["utilization"]
             best = {
-                "device": "ECP5-85F speed grade 6", "fmax_MHz": round(fmax, 2), "required_MHz": REQUIRED_MHZ, "seed": seed,
+                "device": "ECP5-85F speed grade 6", "products_a_cycle": OUTPUTS * arguments.lanes, "fmax_MHz": round(fmax, 2), "required_MHz": REQUIRED_MHZ, "seed": seed,
                 "luts": used["TRELLIS_COMB"]["used"], "ffs": used["TRELLIS_FF"]["used"], "multipliers": used["MULT18X18D"]["used"],
                 "brams": used["DP16KD"]["used"], "worst_path": worst_path(report),
             }  # fmt: skip
