@@ -13,6 +13,7 @@ from reflexarc.contract.blocks.signals import CURRENT
 from reflexarc.contract.fingerprint import fingerprint
 from reflexarc.contract.program import Request
 from reflexarc_hw.blocks.capture import COUNTERS, Capture
+from reflexarc_hw.blocks.correlator import Correlator
 from reflexarc_hw.blocks.detector.detector import Detector
 from reflexarc_hw.blocks.dose import Dose
 from reflexarc_hw.blocks.envelope import Envelope
@@ -100,12 +101,13 @@ class Core(wiring.Component):
         m.submodules.sequencer = sequencer = Sequencer()
         m.submodules.recorder = recorder = Recorder()
         m.submodules.detector = detector = Detector(self._board.lanes)
+        m.submodules.correlator = correlator = Correlator()
 
         blocks = {
             "system": system, "scan": scan, "feedback": feedback, "interlock": interlock, "gate": gate, "capture": capture,
             "events": events, "reaction": reaction, "recorder": recorder, "signals": signals, "envelope": envelope, "dose": dose,
             "trajectory": trajectory, "sync": sync, "lift": lift, "bias_feedback": bias_feedback,
-            "sequencer": sequencer, "detector": detector,
+            "sequencer": sequencer, "detector": detector, "correlator": correlator,
         }  # fmt: skip
         m.submodules.fabric = fabric = Fabric(masters=2, bases=tuple(block.base for block in REGISTER_MAP))
         wiring.connect(m, wiring.flipped(self.host_bus), fabric.master_0)
@@ -253,6 +255,11 @@ class Core(wiring.Component):
             detector.aborted.eq(scan.aborted),
             detector.time.eq(system.time),
             #
+            correlator.pixel.eq(capture.pixel),
+            correlator.frame_start.eq(scan.frame_start),
+            correlator.aborted.eq(scan.aborted),
+            correlator.time.eq(system.time),
+            #
             reaction.tick.eq(sample.valid),
             reaction.live.eq(live),
             reaction.detection.eq(events.detection),
@@ -294,7 +301,8 @@ class Core(wiring.Component):
             self.pump.eq(gate.pump),
             self.live.eq(live),
         ]
-        m.d.comb += [events.found[0][name].eq(detector.detection[name]) for name in FOUND.members]
+        for found, source in zip(events.found, (detector, correlator), strict=True):
+            m.d.comb += [found[name].eq(source.detection[name]) for name in FOUND.members]
         wiring.connect(m, scan.points, trajectory.points)
         wiring.connect(m, wiring.flipped(self.capture), capture.stream)
         wiring.connect(m, wiring.flipped(self.events), events.stream)

@@ -45,7 +45,7 @@ def _begin_with(cause: int) -> tuple[tuple[str, str, str], ...]:
 
 
 QUICK, FROM_READBACK = _begin_with(LONGEST_SKIP), _begin_with(Cause.READBACK)
-PARTS = ("System", "Scan", "Feedback", "Interlock", "Signals", "Envelope", "Dose", "Gate", "Capture", "Events", "Reaction", "Recorder", "Trajectory", "Sync", "Lift", "Sequencer", "Detector", "Fabric")  # fmt: skip
+PARTS = ("System", "Scan", "Feedback", "Interlock", "Signals", "Envelope", "Dose", "Gate", "Capture", "Events", "Reaction", "Recorder", "Trajectory", "Sync", "Lift", "Sequencer", "Detector", "Correlator", "Fabric")  # fmt: skip
 LOCKED_FOR = 16  # cycles, after which every limit is in force
 
 

@@ -69,7 +69,9 @@ def main() -> int:
         if best is None or fmax > best["fmax_MHz"]:
             used = report["utilization"]
             best = {
-                "device": "ECP5-85F speed grade 6", "products_a_cycle": OUTPUTS * arguments.lanes, "fmax_MHz": round(fmax, 2), "required_MHz": REQUIRED_MHZ, "seed": seed,
+                "device": "ECP5-85F speed grade 6",
+                "products_a_cycle": OUTPUTS * arguments.lanes,
+                "fmax_MHz": round(fmax, 2), "required_MHz": REQUIRED_MHZ, "seed": seed,
                 "luts": used["TRELLIS_COMB"]["used"], "ffs": used["TRELLIS_FF"]["used"], "multipliers": used["MULT18X18D"]["used"],
                 "brams": used["DP16KD"]["used"], "worst_path": worst_path(report),
             }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from reflexarc.contract.blocks import (
     capture,
+    correlator,
     detector,
     dose,
     envelope,
@@ -41,5 +42,6 @@ REGISTER_MAP = RegisterMap(
         feedback.BIAS_BLOCK,
         sequencer.BLOCK,
         detector.BLOCK,
+        correlator.BLOCK,
     )
 )
