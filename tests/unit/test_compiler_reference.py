@@ -68,7 +68,7 @@ def test_models_are_what_onnxruntime_computes(tmp_path, form):
                 placed = prepared.built.placed[name]
                 assert np.array_equal(theirs, placed.values(stored[placed.stored], len(values))), (number, name, optimized)
                 compared += theirs.size
-    assert done >= 20 and compared > 100_000
+    assert done >= 20 and compared > 50_000
 
 
 def test_layer_is_what_its_page_says():

@@ -93,9 +93,9 @@ class _Canonicalizer:
         metadata = {key: value for key, value in model.metadata.items() if key == "labels"}
         output = self.formats.get(integers.name)
         metadata[METADATA] = json.dumps({"input": _told(self.input_format), "output": _told(output)})
-        name = integers.name
-        if name == model.input:
+        if self.out.origin(integers.name) == model.input:
             refuse("it computes nothing beside quantizing its input", "give a model with a Conv, Gemm or MatMul")
+        name = self.out.reshape(integers.name, (1, math.prod(self.out.shapes[integers.name])))
         made = Model(
             model.input,
             model.input_shape,
@@ -266,7 +266,7 @@ class _Canonicalizer:
     def _quantized(self, pending: Pending, scale: np.float32, zero_point: int, signed: bool, node: Node) -> Integers:
         """What is pending, as integers of this scale and zero point."""
         core, followers = pending.core, pending.followers
-        last = len(followers) == 0
+        last = not any(follower.kind == "pool" for follower in followers)
         low, high = 0, 255
         for follower in followers:
             if follower.kind == "clip":
@@ -301,13 +301,12 @@ class _Canonicalizer:
         return self.model.input
 
     def _follow(self, tensor: str, follower: Follower) -> str:
-        name = follower.node.name
         if follower.kind == "reshape":
-            return self.out.reshape(tensor, follower.shape, name)
+            return self.out.reshape(tensor, follower.shape)
         if follower.kind == "transpose":
             order = follower.node.numbers("perm")
             assert order is not None
-            return self.out.transpose(tensor, order, name)
+            return self.out.transpose(tensor, order)
         return self.out.pool(tensor, follower.node, follower.shape)
 
     # Linear nodes.
@@ -721,16 +720,16 @@ class _Canonicalizer:
             if state.followers:
                 return state.then(Follower("reshape" if order is None else "transpose", node, shape))
             assert isinstance(state.core, Values)
-            moved = self._moved(node, state.core.base, shape, order)
+            moved = self._moved(state.core.base, shape, order)
             return Pending(replace(state.core, base=moved))
         if isinstance(state, Reals):
-            return replace(state, integers=self._moved(node, self.single(node, state), shape, order))
+            return replace(state, integers=self._moved(self.single(node, state), shape, order))
         if isinstance(state, Integers):
-            return self._moved(node, state, shape, order)
+            return self._moved(state, shape, order)
         node.refuse("follows Concat", "let a 1x1 Conv follow Concat")
 
-    def _moved(self, node: Node, integers: Integers, shape: Dimensions, order: Sequence[int] | None) -> Integers:
-        name = self.out.reshape(integers.name, shape, node.name) if order is None else self.out.transpose(integers.name, order, node.name)
+    def _moved(self, integers: Integers, shape: Dimensions, order: Sequence[int] | None) -> Integers:
+        name = self.out.reshape(integers.name, shape) if order is None else self.out.transpose(integers.name, order)
         if integers.name in self.formats:
             self.formats.setdefault(name, self.formats[integers.name])
         return Integers(name, integers.signed)

@@ -24,6 +24,7 @@ class Emitter:
         self.names = Names([given])
         self.node_names = Names()
         self.made: dict[tuple[object, ...], str] = {}  # reshapes and transposes that are there already
+        self.reshaped: dict[str, str] = {}  # of what is made by Reshape, what it is made of
 
     def emit(
         self, op: str, inputs: Sequence[str], shape: Dimensions, name: str, wanted: str, kind: Any = np.uint8, **attributes: Attribute
@@ -39,24 +40,30 @@ class Emitter:
         self.shapes[name], self.types[name] = value.shape, value.dtype
         return name
 
-    def reshape(self, tensor: str, shape: Dimensions, name: str = "") -> str:
+    def reshape(self, tensor: str, shape: Dimensions) -> str:
         shape = tuple(int(size) for size in shape)
+        tensor = self.origin(tensor)
         if self.shapes[tensor] == shape:
             return tensor
         key = ("reshape", tensor, shape)
         if key not in self.made:
             constant = self.constant(np.array(shape, np.int64), f"{tensor}_shape")
-            self.made[key] = self.emit("Reshape", (tensor, constant), shape, name or f"{tensor}_reshape", f"{tensor}_reshaped")
+            made = self.emit("Reshape", (tensor, constant), shape, f"{tensor}_reshape", f"{tensor}_reshaped")
+            self.made[key], self.reshaped[made] = made, tensor
         return self.made[key]
 
-    def transpose(self, tensor: str, order: Sequence[int], name: str = "") -> str:
+    def origin(self, tensor: str) -> str:
+        """The tensor of which it is but another shape."""
+        return self.reshaped.get(tensor, tensor)
+
+    def transpose(self, tensor: str, order: Sequence[int]) -> str:
         order = tuple(order)
         if order == tuple(range(len(order))):
             return tensor
         key = ("transpose", tensor, order)
         if key not in self.made:
             shape = tuple(self.shapes[tensor][place] for place in order)
-            self.made[key] = self.emit("Transpose", (tensor,), shape, name or f"{tensor}_transpose", f"{tensor}_transposed", perm=order)
+            self.made[key] = self.emit("Transpose", (tensor,), shape, f"{tensor}_transpose", f"{tensor}_transposed", perm=order)
         return self.made[key]
 
     def image(self, tensor: str) -> str:
