@@ -52,7 +52,7 @@ def run_python(source: str, *arguments: object) -> subprocess.CompletedProcess[s
 
 def one_line(error: pytest.ExceptionInfo[StoreError]) -> str:
     text = str(error.value)
-    assert "\n" not in text and len(text) < 300
+    assert "\n" not in text and len(text) < 400
     return text
 
 
