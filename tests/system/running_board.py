@@ -31,6 +31,8 @@ class RunningBoard:
     def __init__(self, folder: Path, *arguments: str, commissioned: bool = True) -> None:
         self.address = str(folder / "board.sock")
         self.log = folder / "board.log"
+        if not any(argument.startswith("--lanes") for argument in arguments):
+            arguments = ("--lanes=0", *arguments)  # the detector's engine makes the twin slower
         command = [sys.executable, "-W", "error", "-m", "reflexarc_sim.board", "--socket", self.address, *arguments]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)

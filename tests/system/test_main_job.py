@@ -14,11 +14,13 @@ from command_line import succeeds
 from reflexarc.contract.blocks.recorder import DEPTH
 from reflexarc.store import ScanData, read_scan
 
-PIXELS = 32  # over 50 nm, so that an adatom fills a good part of a pixel
-SEED = 1
+PIXELS, SIZE_M = 80, 30e-9  # 0.375 nm a pixel: an adatom is some pixels wide
+SEED = 2  # of a surface that has adatoms in that frame
+PIXEL_S = 160e-6
+WINDOW = 13  # pixels and lines that the network looks at
 KEYS = {
     "pixels", "pixels_lost", "board_s", "twin_cycles_per_s", "event_to_output_cycles", "sample_to_trip_cycles", "time_to_safe_s",
-    "topography_rms_fraction", "topography_correlation", "tip_contacts", "trips",
+    "topography_rms_fraction", "topography_correlation", "tip_contacts", "trips", "precision", "recall",
 }  # fmt: skip
 
 
@@ -26,7 +28,7 @@ KEYS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     print(f"seed {SEED}")
     out = tmp_path_factory.mktemp("main")
-    said = succeeds("run", "--pixels", str(PIXELS), "--time-per-pixel", "400e-6", "--seed", str(SEED), "--out", str(out), timeout_s=300)
+    said = succeeds("run", "--pixels", str(PIXELS), "--size", str(SIZE_M), "--seed", str(SEED), "--out", str(out), timeout_s=600)
     print(said)
     (found,) = out.iterdir()
     assert f"written            {found}/scan.h5, report.png, report.json" in said
@@ -59,6 +61,15 @@ def test_it_reacts(report: dict[str, Any]) -> None:
     assert 0 < report["event_to_output_cycles"] <= 20
 
 
+def test_the_network_finds_the_adatoms(report: dict[str, Any]) -> None:
+    """Each pixel's window was looked at, with none left out, in as many cycles each time as the compiler said."""
+    detector, adatoms = report["detector"], report["adatoms"]
+    assert report["model"] == "adatoms" and detector["missed"] == 0
+    assert detector["evaluations"] == (PIXELS - WINDOW + 1) ** 2
+    assert adatoms["features"] >= 3
+    assert report["precision"] >= 0.75 and report["recall"] >= 0.75, adatoms
+
+
 def test_it_trips_in_two_cycles_and_withdraws(report: dict[str, Any]) -> None:
     assert report["trips"] == 1 and report["sample_to_trip_cycles"] == 2
     assert report["trip"]["cause"] == "CURRENT_HIGH" and report["trip"]["value"] > report["trip"]["limit"] == pytest.approx(2e-9, rel=1e-5)
@@ -75,7 +86,7 @@ def test_it_follows_the_surface(report: dict[str, Any]) -> None:
 def test_the_scan_file(scan: ScanData, report: dict[str, Any]) -> None:
     assert scan.geometry.shape == (PIXELS, PIXELS) and scan.line_complete.all()
     for channels in (scan.forward, scan.backward):
-        assert np.isfinite(channels.z_m).all() and (channels.samples == round(400e-6 / 560e-9)).all()
+        assert np.isfinite(channels.z_m).all() and (channels.samples == round(PIXEL_S / 560e-9)).all()
         assert np.median(channels.current_A) == pytest.approx(100e-12, rel=0.1)
     assert len(scan.events) == report["events"]
     assert scan.attributes["specimen"] == "au111" and scan.attributes["seed"] == SEED

@@ -29,7 +29,7 @@ from reflexarc.cli.control import bode, tune
 from reflexarc.cli.faults import faults
 from reflexarc.cli.limits import limits
 from reflexarc.cli.models import compile_model, deploy, detection_of, models, store_option
-from reflexarc.cli.own_twin import board_arguments, twin_options
+from reflexarc.cli.own_twin import NO_ENGINE, board_arguments, twin_options
 from reflexarc.cli.program import program
 from reflexarc.cli.safety import blackbox, commission
 from reflexarc.contract.blocks.sync import SyncMode
@@ -209,7 +209,7 @@ def run(model: Path, threshold: bool, **options: Any) -> None:
     folder = output_folder(options["out"])
     with discard_if_empty(folder):
         # The main twin first: it refuses a specimen that can't be read before anything else is built.
-        with connected(None, board_arguments(options), lockstep=True) as board:
+        with connected(None, board_arguments(options, detects=ready is not None), lockstep=True) as board:
             welcome = board.device.transport.welcome
             settings = settings_from(options, welcome["specimen_size_m"], scanner=board.device.calibration)
             settings.check(board.device.calibration)
@@ -254,7 +254,9 @@ def scan(
     check_early(options, address, given, with_limits=given is not None or address is None)
     folder = output_folder(options["out"])
     with discard_if_empty(folder):
-        with connected(address, board_arguments(options), lockstep=address is None if lockstep is None else lockstep) as board:
+        with connected(
+            address, board_arguments(options, detects=detection is not None), lockstep=address is None if lockstep is None else lockstep
+        ) as board:
             welcome = board.device.transport.welcome
             limits = limits_for(board, limits_file)[0]
             settings = settings_from(options, welcome.get("specimen_size_m"), limits, board.device.calibration)
@@ -269,7 +271,7 @@ def true_rate_timings() -> Any:
     """Reaction times on a true-rate twin of its own."""
     from reflexarc.experiments.timings import measure_timings
 
-    with connected(None, ["--rate", "true"], lockstep=True) as board:
+    with connected(None, ["--rate=true", *NO_ENGINE], lockstep=True) as board:
         return board.run(measure_timings(board.device))
 
 
@@ -280,7 +282,7 @@ def bench(as_json: bool) -> None:
     from reflexarc.experiments.speed import measure_speed
 
     found = dict(true_rate_timings().as_dict())
-    with connected(None, [], lockstep=True) as board:
+    with connected(None, [*NO_ENGINE], lockstep=True) as board:
         found |= board.run(measure_speed(board.device))
     if as_json:
         click.echo(json.dumps(found, indent=2))

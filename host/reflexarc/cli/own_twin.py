@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+NO_ENGINE = ("--lanes=0",)
+
 
 def twin_options(function: Any) -> Any:
     """Specimen, plant and seed."""
@@ -27,9 +29,12 @@ def twin_options(function: Any) -> Any:
     return function
 
 
-def board_arguments(options: dict[str, Any]) -> list[str]:
-    """What starts a board with these options. One word each: a number or a name may begin with a minus."""
-    arguments = [f"--specimen={options['specimen']}", f"--seed={options['seed']}"]
+def board_arguments(options: dict[str, Any], detects: bool = False) -> list[str]:
+    """What starts a board with these options. One word each: a number or a name may begin with a minus.
+
+    A twin whose detector has no engine is faster; ``detects``: it is needed.
+    """
+    arguments = [f"--specimen={options['specimen']}", f"--seed={options['seed']}", *([] if detects else NO_ENGINE)]
     for name, option in (("specimen_size", "--size"), ("specimen_height", "--height"), ("channel", "--channel"), ("plant", "--plant")):
         if options[name] is not None:
             arguments.append(f"{option}={options[name]}")
