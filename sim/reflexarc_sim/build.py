@@ -85,6 +85,7 @@ def build(rate: Rate, lanes: int = 0, progress: Callable[[str], None] = lambda t
     """The shared library of the twin at ``rate``, whose detector has an engine of so many ``lanes`` or none.
 
     Seconds if it was built before, about a minute otherwise.
+
     Raises BuildError where a tool is missing or fails. Two builders of the same thing do not disturb each other: the library appears whole.
     """
     check_tools()
