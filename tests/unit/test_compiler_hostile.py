@@ -179,6 +179,9 @@ def test_many_parts(tmp_path):
     empty_nodes = b"\x0a\x00" * 3_000_000
     raw = b"\x08\x08\x3a" + varint(len(empty_nodes)) + empty_nodes
     refused(tmp_path, raw, "has more than 200,000 parts")
+    packed = b"\x01" * (2**24 + 1)  # numbers of a constant, a byte each
+    raw = b"\x08\x08\x3a" + varint(len(packed) + 10) + b"\x2a" + varint(len(packed) + 5) + b"\x3a" + varint(len(packed)) + packed
+    refused(tmp_path, raw, "has more than 16 MiB of packed numbers")
     nested = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [], [])
     for _ in range(30):
         node = NodeProto(op_type="If", output=["y"])

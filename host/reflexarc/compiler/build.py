@@ -27,6 +27,7 @@ from reflexarc.errors import BadInput
 SUM_LIMIT = 2**24  # in magnitude, bias included: below it a float32 is exact
 # Beyond these a multiplier gives for each sum what these give: the zero point, or the end of the range for all but 0.
 LEAST_MULTIPLIER, GREATEST_MULTIPLIER = np.float32(2.0**-64), np.float32(2.0**16)
+MOST_DENSE = 2**25  # weights of a layer that is given others to read another order
 Int64 = NDArray[np.int64]
 
 
@@ -320,9 +321,10 @@ class _Builder:
         if np.array_equal(order, natural.transpose(0, 2, 1)):
             swapped = _swapped(window)
             return weights.transpose(0, 1, 3, 2), swapped, groups, True
-        found = _merged(order, stored, weights, window, groups) or _whole(order, stored, weights, window, groups)
-        if found is not None:
-            return *found, 1, False
+        if max(weights.size * groups, len(weights) * stored.size) <= MOST_DENSE:
+            found = _merged(order, stored, weights, window, groups) or _whole(order, stored, weights, window, groups)
+            if found is not None:
+                return *found, 1, False
         text = (
             f"layer {shown(group.node.name)} reads {_told(order.shape)} values in another order than {_told(natural.shape)} are stored in; "
             "leave out the Transpose or Reshape in front, or let a Gemm over all values follow it"

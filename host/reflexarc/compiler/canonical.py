@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reflexarc.compiler.emit import Emitter, image_shape
+from reflexarc.compiler.emit import MOST_ADDED, Emitter, image_shape
 from reflexarc.compiler.graph import MICROSOFT, Array, Dimensions, Model, Node
 from reflexarc.compiler.network import Float32, Int64
 from reflexarc.compiler.pairs import pair_weights
@@ -528,6 +528,8 @@ class _Canonicalizer:
         shape = self.out.shapes[names[0]]
         images = tuple(self.out.image(name) for name in names)
         channels = self.out.shapes[images[0]][1]
+        if channels > MOST_ADDED:
+            node.refuse(f"adds tensors of {channels} channels", f"up to {MOST_ADDED} are possible")
         weights = np.zeros((channels, 2 * channels, 1, 1), np.int64)
         every = np.arange(channels)
         weights[every, every, 0, 0] = found.first

@@ -14,6 +14,8 @@ from reflexarc.compiler.network import Int64
 from reflexarc.compiler.refusal import refuse
 from reflexarc.compiler.states import Linear
 
+MOST_ADDED = 2048  # channels: each has weights for all
+
 
 class Emitter:
     def __init__(self, given: str, shape: Dimensions) -> None:

@@ -23,12 +23,14 @@ from reflexarc.compiler.graph import Array, Model, Names, Node
 from reflexarc.compiler.load import named, parse, read_file
 from reflexarc.compiler.pairs import pair_weights
 from reflexarc.compiler.refusal import refuse, shown
-from reflexarc.compiler.simplify import BINARY, UNARY, simplify
+from reflexarc.compiler.simplify import BINARY, UNARY, products, simplify
 from reflexarc.errors import BadInput
 
 LARGEST_CALIBRATION = 256 * 2**20  # bytes, unpacked
 NUDGES = 4  # times that scales of sums are changed
 MOST_SAMPLES = 2000  # of the calibration data that are used, spread evenly
+LEAST_SAMPLES = 4  # where the model is large
+MOST_CALIBRATED_PRODUCTS = 2**33
 MOST_SUM = 2**24 - 2**16  # of what a sum may reach; what rounding coarser weights adds is far less than the rest
 Float32 = NDArray[np.float32]
 Overrides = dict[str, list[dict[str, Array]]]  # of tensors, as the quantizer takes them
@@ -96,7 +98,8 @@ def check_inputs(values: Array, model: Model) -> Float32:
 def quantize(model: Model, inputs: Float32, signed: bool = True) -> Model:
     """The float model ``model`` (simplified) quantized for ``inputs`` [n, ...]."""
     model = _resolve(prepared(model))
-    chosen = inputs[np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), MOST_SAMPLES)).astype(int))]
+    most = int(np.clip(MOST_CALIBRATED_PRODUCTS // max(products(model.nodes, model.shapes), 1), LEAST_SAMPLES, MOST_SAMPLES))
+    chosen = inputs[np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), most)).astype(int))]
     made = _quantized(model, chosen, signed, {})
     overrides = _shared_scales(made)
     for _ in range(NUDGES if overrides else 0):

@@ -8,18 +8,20 @@ refused by name.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from reflexarc.compiler.graph import MICROSOFT, Array, Attribute, Dimensions, Model, Names, Node
-from reflexarc.compiler.load import MOST_VALUES
 from reflexarc.compiler.refusal import refuse, shown
 
-MOST_KERNEL = 64  # rows or columns of a kernel
+MOST_DILATION = 64
 MOST_STRIDE = 16
+MOST_VALUES = 2**22  # of one tensor
+MOST_ALL_VALUES = 2**25  # of all tensors
+MOST_PRODUCTS = 2**31  # of an evaluation
 MOST_FOLDED = 65536  # values of a constant that is worked out from others
 
 UNARY = frozenset(
@@ -44,6 +46,7 @@ class _Simplifier:
         self.same: dict[str, str] = {}  # tensors that are another one
         self.fixed = set(self.constants)  # what depends on constants alone
         self.nodes: list[Node] = []
+        self.values = 0  # of all tensors so far
         self.names = Names([*self.constants, model.input, *(name for node in model.nodes for name in node.outputs)])
 
     def result(self) -> Model:
@@ -55,6 +58,9 @@ class _Simplifier:
             inputs = tuple(self.same.get(name, name) for name in node.inputs)
             self._take(replace(node, inputs=inputs, outputs=node.outputs[:1]))
         output = self.same.get(self.model.output, self.model.output)
+        found = products(self.nodes, self.shapes)
+        if found > MOST_PRODUCTS:
+            refuse(f"an evaluation of it takes {found:,} products", f"up to {MOST_PRODUCTS:,} are possible")
         if output in self.constants:
             refuse(f"its output {shown(output)} is constant", "give a model whose output depends on its input")
         if output == self.model.input:
@@ -121,11 +127,15 @@ class _Simplifier:
         shape = tuple(int(size) for size in shape)
         if min(shape, default=1) < 1:
             node.refuse(f"would make a tensor of shape {list(shape)}", "choose kernel, stride and padding so that something is left")
-        if math.prod(shape) > MOST_VALUES:
+        if math.prod(shape) > MOST_VALUES and not self.fixed.issuperset(name for name in node.inputs if name):
             node.refuse(f"would make {math.prod(shape):,} values", f"up to {MOST_VALUES:,} are possible")
-        self.nodes.append(node)
         if self.fixed.issuperset(name for name in node.inputs if name):
             self.fixed.add(node.output)
+        else:
+            self.values += math.prod(shape)
+        if self.values > MOST_ALL_VALUES:
+            node.refuse(f"makes the values of the model more than {MOST_ALL_VALUES:,}", "use a smaller model")
+        self.nodes.append(node)
         self.shapes[node.output] = shape
         self.types[node.output] = self.types[node.inputs[0]] if kind is None else np.dtype(kind)
 
@@ -318,9 +328,11 @@ class _Simplifier:
         places = len(shape) - 2
         dilations = node.numbers("dilations", [1] * places)
         assert dilations is not None
-        if len(dilations) != places or not all(1 <= d <= MOST_KERNEL for d in dilations):
+        if len(dilations) != places or not all(1 <= d <= MOST_DILATION for d in dilations):
             node.refuse(f"has dilations {list(dilations)}", "use a dilation of 1")
         reach = tuple((k - 1) * d + 1 for k, d in zip(weights[2:], dilations, strict=True))
+        if math.prod(weights[:2]) * math.prod(reach) > MOST_VALUES and reach != weights[2:]:
+            node.refuse(f"has dilations {list(dilations)}", "use a dilation of 1")
         attributes, out = self._window(node, shape, reach)
         attributes |= {"group": group, "kernel_shape": weights[2:], "dilations": dilations}
         self._add(replace(node, attributes=attributes), (1, weights[0], *out), kind)
@@ -335,8 +347,6 @@ class _Simplifier:
         assert strides is not None and pads is not None
         if len(kernel) != places or not all(1 <= k for k in kernel):
             node.refuse(f"has a kernel {list(kernel)} for {places} dimensions", "give one size for each")
-        if node.op not in _POOLS and max(kernel) > MOST_KERNEL:
-            node.refuse(f"has a kernel of {list(kernel)}", f"up to {MOST_KERNEL} in each dimension are possible")
         if len(strides) != places or not all(1 <= s <= MOST_STRIDE for s in strides):
             node.refuse(f"has strides {list(strides)}", f"use 1 to {MOST_STRIDE}, one for each dimension")
         if len(pads) != 2 * places or not all(0 <= p < LARGEST_PAD for p in pads):
@@ -734,6 +744,19 @@ class _Simplifier:
         else:
             self._add(node, self._shape(node, 0))
         self.types[node.output] = kind
+
+
+def products(nodes: Sequence[Node], shapes: Mapping[str, Dimensions]) -> int:
+    """Multiplications of an evaluation, in what sums products."""
+    found = 0
+    for node in nodes:
+        weights = {"Conv": 1, "Gemm": 1, "MatMul": 1, "QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}.get(node.op)
+        out = math.prod(shapes[node.output])
+        if weights is not None:
+            found += out * math.prod(shapes[node.inputs[weights]]) // max(shapes[node.output][-1 if "MatMul" in node.op else 1], 1)
+        elif node.op in _POOLS:
+            found += out * math.prod(node.numbers("kernel_shape", [1]) or (1,))
+    return found
 
 
 LARGEST_PAD = 256
