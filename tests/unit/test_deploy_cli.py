@@ -143,6 +143,15 @@ def test_what_the_fabric_refuses_is_an_error_where_it_is_asked_for(here: Path) -
     assert "more than the 65,536" in refused("compile", "large.onnx", "--calibration", "calibration.npz")
 
 
+def test_a_model_that_fits_no_board_asks_for_none(here: Path) -> None:
+    save_model(here / "large.onnx", channels=600)
+    result = run("deploy", "large.onnx", "--calibration", "calibration.npz", "--board", "nowhere.sock", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["tier"] == "edge" and "more than the 65,536" in report["tier_reason"] and report["differences"] == 0
+    assert (here / "large.canonical.onnx").exists() and not (here / "large.image").exists()
+
+
 def test_a_model_that_nobody_can_run(here: Path) -> None:
     """Neither tier: a node that onnxruntime does not know."""
     import onnx

@@ -100,6 +100,25 @@ def ready_of(request: Request, out: Path | None) -> Ready:
     return ready
 
 
+def at_best(ready: Ready) -> Deployable:
+    """For the first engine that it fits, whatever its width; otherwise for the edge tier. What neither takes is told before a board is looked for."""
+    from reflexarc.calibration import Calibration
+    from reflexarc.compiler.deploy import Tier, fit
+
+    made = None
+    for lanes in LANES:
+        try:
+            made = fit(ready, Calibration(), lanes)
+        except BadInput:
+            if lanes == max(LANES):
+                raise
+            continue
+        if made.tier is Tier.FABRIC:
+            break
+    assert made is not None
+    return made
+
+
 def checked(made: Deployable, count: int) -> None:
     """The report with random inputs compared; through RTL only where that is asked for."""
     from reflexarc.compiler.deploy import CHECKED, Tier, add_check, check
@@ -166,7 +185,6 @@ def deploy(
     A model that the gateware has no room for goes to the edge tier: onnxruntime on this computer, with the same events, milliseconds later. The
     report says which tier and why. Written: NAME.canonical.onnx, NAME.image, NAME.report.json and NAME.report.txt.
     """
-    from reflexarc.calibration import Calibration
     from reflexarc.compiler.deploy import Tier, fit
     from reflexarc.compiler.deploy import store as keep
     from reflexarc.device.detector import detector_status
@@ -174,13 +192,12 @@ def deploy(
     request = request_of(model, options, tier)
     ready = ready_of(request, out)
     models = models_in(store)
-    if request.tier is Tier.EDGE or ready.refusal is not None:
-        made = fit(ready, Calibration(), None)
+    made = at_best(ready)
+    if made.tier is Tier.EDGE:  # no board has a part in it
         checked(made, count)
         keep(made, models)
         finish(made, out, as_json)
         return
-    fit(ready, Calibration(), min(LANES))  # what fits no engine is told before a board is looked for
     with connected(address, [], lockstep=address is None) as board:
         lanes = board.run(detector_status(board.device.registers)).lanes
         made = fit(ready, board.device.calibration, lanes or None)

@@ -5,6 +5,7 @@ python -m reflexarc.compiler.trial < model.onnx
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import resource
@@ -32,6 +33,7 @@ class Trial:
     median_s: float
 
 
+@functools.lru_cache(maxsize=4)
 def try_model(content: bytes) -> Trial:
     """BadInput with onnxruntime's own line for what it does not run, or not with so little."""
     command = [sys.executable, "-m", "reflexarc.compiler.trial"]

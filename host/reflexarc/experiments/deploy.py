@@ -32,6 +32,7 @@ from reflexarc.experiments.settings import OPTIONAL, ScanSettings
 CHANGE_MAX_S = 60.0  # board time; a frame may take hours, but then nobody wants to wait for it here
 TRIAL_LINES, TRIAL_PIXELS = 12, 32  # of the scan on a twin of its own: beyond those that the view needs, and at least
 TRIAL_PIXEL_S = 60e-6
+TRIAL_M_PER_S = 1e-6  # of the tip: the feedback follows any slope
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def trial_settings(view: ViewWish) -> ScanSettings:
     if view.source is ViewSource.SAMPLE:
         pixel_s = max(pixel_s, 2 * shape.columns * 0.56e-6)
     channels = frozenset(channel for channel in view.channels if channel in OPTIONAL)
-    return ScanSettings(width_m=20e-9, height_m=20e-9, pixels=pixels, lines=shape.rows + TRIAL_LINES, pixel_s=pixel_s, channels=channels)
+    lines, pitch_m = shape.rows + TRIAL_LINES, TRIAL_M_PER_S * pixel_s
+    return ScanSettings(width_m=pixels * pitch_m, height_m=lines * pitch_m, pixels=pixels, lines=lines, pixel_s=pixel_s, channels=channels)
 
 
 async def trial(board: AsyncController, words: Sequence[int], view: ViewWish, *, at: SwapAt, radius: int) -> Trial:
