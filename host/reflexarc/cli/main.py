@@ -279,16 +279,24 @@ def true_rate_timings() -> Any:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def bench(as_json: bool) -> None:
     """Reaction times in the gateware's cycles, with converters in seconds, and the twin's speed."""
+    from reflexarc.experiments.detector_bench import measure_detectors
     from reflexarc.experiments.speed import measure_speed
 
     found = dict(true_rate_timings().as_dict())
     with connected(None, [*NO_ENGINE], lockstep=True) as board:
         found |= board.run(measure_speed(board.device))
+    found["detectors"] = measure_detectors()
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
+    detectors = found.pop("detectors")
     for name, value in found.items():
         click.echo(f"{name:26} {value:.6g}")
+    for row in detectors:
+        click.echo(
+            f"{row['network']}, {row['products_a_cycle']} products a cycle: {row['cycles']} cycles, {row['after_last']} after the last input; "
+            f"onnxruntime {row['onnxruntime_median_us']:.1f} us, 99.9 % {row['onnxruntime_p999_us']:.1f} us; {', '.join(row['boards'])}"
+        )
 
 
 if __name__ == "__main__":
