@@ -4,35 +4,57 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command_line import succeeds
-from running_board import RunningBoard
+from running_board import RunningBoard, StartBoard, make_harmless
 
 from reflexarc.calibration import Calibration
 from reflexarc.compiler.deploy import Deployable, Request, Tier, fit, make_ready, store
 from reflexarc.compiler.model_store import ModelStore
 from reflexarc.contract.blocks.detector import BankState, Fault
-from reflexarc.contract.events import EventSource
+from reflexarc.contract.events import Event, EventSource
 from reflexarc.contract.words import to_bytes, to_words
+from reflexarc.device import Controller
 from reflexarc.device.detector import detector_status, load_image
 from reflexarc.experiments.approach import approach
 from reflexarc.experiments.deploy import deploy_image
 from reflexarc.experiments.detect import Detection
-from reflexarc.experiments.scan import configure_raster, raster
+from reflexarc.experiments.scan import LineCollector, configure_raster, raster
 from reflexarc.experiments.settings import ScanSettings
+from reflexarc_hw.platforms.timing import COMPRESSED
+from reflexarc_sim.build import build
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+from fake_detector import small_image
 
 MODELS = Path(__file__).parents[2] / "models"
 ADATOMS = MODELS / "adatoms"
 LANES = 4  # of the twin
-SETTINGS = ScanSettings(width_m=12e-9, height_m=12e-9, pixels=48, lines=40, pixel_s=100e-6)
+SETTINGS = ScanSettings(width_m=9e-9, height_m=9e-9, pixels=48, lines=40, pixel_s=100e-6)
 
 
 def made_of(path: Path, **more: object) -> Deployable:
     request = Request(path / "model.onnx", path.name, path / "calibration.npz", **more)  # type: ignore[arg-type]
     return fit(make_ready(request), Calibration(), LANES)
+
+
+@pytest.fixture(scope="module")
+def detecting_board(start_module_board: StartBoard) -> RunningBoard:
+    build(COMPRESSED, LANES)
+    return start_module_board("--seed", "3", f"--lanes={LANES}")
+
+
+@pytest.fixture
+def board(detecting_board: RunningBoard) -> Iterator[Controller]:
+    """In lockstep, disarmed before and after."""
+    with Controller(detecting_board.address, lockstep=True) as client:
+        make_harmless(client)
+        yield client
+        make_harmless(client)
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +82,18 @@ def test_deploy_to_a_twin_of_its_own(tmp_path: Path) -> None:
     assert "adatoms" in succeeds("models", "list", "--store", tmp_path / "kept")
 
 
-def test_models_take_turns_while_the_board_scans(lockstep, adatoms: Deployable, tmp_path: Path) -> None:
+def test_models_take_turns_while_the_board_scans(board: Controller, adatoms: Deployable, tmp_path: Path) -> None:
     """Two models that differ in their id and in which classes make events: each event is one of the model that ran then."""
     other = made_of(ADATOMS, model_id=adatoms.model_id % 65535 + 1, head={"eventful": ("clean",), "radius": 0, "least_margin": 0.0})
     assert other.compiled is not None and adatoms.compiled is not None
-    device = lockstep.device
+    device = board.device
     changes: list[tuple[int, int]] = []  # time after which, model
 
-    async def job() -> tuple[object, list[object]]:
+    async def job() -> tuple[LineCollector, list[Event]]:
         await device.set_limits(SETTINGS.limits)
         await device.arm()
         await configure_raster(device, SETTINGS)
         await approach(device, SETTINGS)
-        from reflexarc.experiments.scan import LineCollector
-
         collector = LineCollector(SETTINGS, device.calibration, None)
 
         async def change(line: int) -> None:
@@ -85,9 +105,9 @@ def test_models_take_turns_while_the_board_scans(lockstep, adatoms: Deployable, 
         events = await raster(device, SETTINGS, collector, after_line=change)
         return collector, events
 
-    collector, events = lockstep.run(job())
+    collector, events = board.run(job())
     assert collector.pixels == collector.expected and collector.lost_packets == 0
-    status = lockstep.run(detector_status(device.registers))
+    status = board.run(detector_status(device.registers))
     assert status.missed == 0 and status.faults == Fault(0) and status.evaluations > 500
     found = [event for event in events if event.source == EventSource.DETECTOR]
     assert {event.model_id for event in found} >= {other.model_id}
@@ -99,14 +119,11 @@ def test_models_take_turns_while_the_board_scans(lockstep, adatoms: Deployable, 
         assert (event.class_id == 0) == (event.model_id == other.model_id)
 
 
-def test_an_image_that_is_damaged_anywhere_changes_nothing(lockstep, tmp_path: Path) -> None:
+def test_an_image_that_is_damaged_anywhere_changes_nothing(board: Controller, tmp_path: Path) -> None:
     """Each byte of a small image, a bit of it turned over."""
-    sys.path.append(str(Path(__file__).parents[1] / "unit"))
-    from fake_detector import small_image
-
-    registers = lockstep.device.registers
+    registers = board.device.registers
     good = small_image(lanes=LANES, model_id=4321)
-    lockstep.run(deploy_image(lockstep.device, good))
+    board.run(deploy_image(board.device, good))
     whole = to_bytes(small_image(lanes=LANES, model_id=1234))
     for place in range(len(whole)):
         damaged = bytearray(whole)
@@ -121,29 +138,29 @@ def test_an_image_that_is_damaged_anywhere_changes_nothing(lockstep, tmp_path: P
                 [("detector.load", bank), *(("detector.load_data", word) for word in words), ("detector.load_end", 1)]
             )
             await registers.write_raw({"detector.activate": bank})
-            await lockstep.device.sleep(20e-6)
+            await board.device.sleep(20e-6)
             return await registers.read_raw(f"detector.state_{bank}", "detector.active", "detector.model_id")
 
-        state, active, model = lockstep.run(load())
+        state, active, model = board.run(load())
         assert state in (BankState.BAD_FORMAT, BankState.BAD_CRC), place
         assert active & 6 == 2 and model == 4321, place
         with pytest.raises(Exception, match=r".") as caught:
-            lockstep.run(load_image(registers, words))
+            board.run(load_image(registers, words))
         assert "\n" not in str(caught.value)
-    lockstep.run(deploy_image(lockstep.device, to_words(whole)))
-    assert lockstep.run(detector_status(registers)).running == 1234
+    board.run(deploy_image(board.device, to_words(whole)))
+    assert board.run(detector_status(registers)).running == 1234
 
 
-def test_both_tiers_on_one_scan(lockstep, adatoms: Deployable, tmp_path: Path) -> None:
+def test_both_tiers_on_one_scan(board: Controller, adatoms: Deployable, tmp_path: Path) -> None:
     """The gateware and this computer look at the same frame and find the same, at the same places."""
     kept = ModelStore(tmp_path)
     fabric = store(adatoms, kept)
     ready = adatoms.ready
     edge = store(fit(replace(ready, request=replace(ready.request, name="edge", tier=Tier.EDGE, model_id=777)), Calibration(), None), kept)
-    device = lockstep.device
+    device = board.device
     on_fabric, on_edge = Detection(fabric, kept), Detection(edge, kept)
 
-    async def job() -> list[object]:
+    async def job() -> list[Event]:
         await device.set_limits(SETTINGS.limits)
         await device.arm()
         await on_fabric.begin(device, SETTINGS, None)
@@ -152,7 +169,7 @@ def test_both_tiers_on_one_scan(lockstep, adatoms: Deployable, tmp_path: Path) -
         await approach(device, SETTINGS)
         return on_edge.events(await raster(device, SETTINGS, collector))
 
-    events = lockstep.run(job())
+    events = board.run(job())
     here = [event for event in events if event.model_id == 777]
     there = [event for event in events if event.model_id == adatoms.model_id and event.source == EventSource.DETECTOR]
     assert len(here) > 0
@@ -161,14 +178,14 @@ def test_both_tiers_on_one_scan(lockstep, adatoms: Deployable, tmp_path: Path) -
     assert all(abs(a.x - b.x) < pixel and abs(a.y - b.y) < pixel for a, b in zip(here, there, strict=True))
 
 
-def test_models_on_a_running_board(shared_board: RunningBoard, tmp_path: Path) -> None:
+def test_models_on_a_running_board(detecting_board: RunningBoard, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    arguments = ["--calibration", ADATOMS / "calibration.npz", "--out", tmp_path, "--store", kept, "--board", shared_board.address]
+    arguments = ["--calibration", ADATOMS / "calibration.npz", "--out", tmp_path, "--store", kept, "--board", detecting_board.address]
     first = json.loads(succeeds("deploy", ADATOMS / "model.onnx", *arguments, "--json"))
     second = json.loads(succeeds("deploy", ADATOMS / "model.onnx", *arguments, "--name", "other", "--radius", "1", "--json"))
     assert second["model_id_before"] == first["model_id"] and second["bank"] == 1 - first["bank"]
-    listed = succeeds("models", "list", "--store", kept, "--board", shared_board.address)
+    listed = succeeds("models", "list", "--store", kept, "--board", detecting_board.address)
     assert f"active, model {second['model_id']} (other)" in listed and "valid" in listed
-    assert "runs already" in succeeds("models", "activate", "other", "--store", kept, "--board", shared_board.address)
-    assert "adatoms runs after" in succeeds("models", "activate", "adatoms", "--store", kept, "--board", shared_board.address)
-    assert shared_board.read_raw("detector.model_id", "detector.radius") == [first["model_id"], first["head"]["radius"]]
+    assert "runs already" in succeeds("models", "activate", "other", "--store", kept, "--board", detecting_board.address)
+    assert "adatoms runs after" in succeeds("models", "activate", "adatoms", "--store", kept, "--board", detecting_board.address)
+    assert detecting_board.read_raw("detector.model_id", "detector.radius") == [first["model_id"], first["head"]["radius"]]
