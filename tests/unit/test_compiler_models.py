@@ -9,10 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 from random_networks import random_onnx
 
 from reflexarc.compiler import reference
+from reflexarc.compiler.fold import prepared as folded
 from reflexarc.compiler.frontend import Prepared, prepare
 from reflexarc.compiler.load import parse
 from reflexarc.compiler.network import Shape
-from reflexarc.compiler.quantize import prepared as folded
 from reflexarc.compiler.runtime import Session
 from reflexarc.compiler.simplify import simplify
 from reflexarc.errors import BadInput

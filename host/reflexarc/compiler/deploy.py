@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc.calibration import Calibration
+from reflexarc.compiler.calibration_data import check_inputs, read_calibration
 from reflexarc.compiler.canonical import Format
 from reflexarc.compiler.compile import Compiled, compile_network
 from reflexarc.compiler.exact import Proven, input_thresholds, prove_channels, prove_inputs, split
@@ -24,8 +25,7 @@ from reflexarc.compiler.frontend import Comparison, Prepared, prepare
 from reflexarc.compiler.graph import Model
 from reflexarc.compiler.load import load, named, read_file
 from reflexarc.compiler.model_store import CANONICAL, IMAGE, REPORT, ModelStore, StoredModel, checked_name, identity
-from reflexarc.compiler.network import Head, Int8, View
-from reflexarc.compiler.quantize import Float32, check_inputs, read_calibration
+from reflexarc.compiler.network import Float32, Head, Int8, View
 from reflexarc.compiler.reference import run as run_reference
 from reflexarc.compiler.trial import try_model
 from reflexarc.compiler.wishes import HeadWish, ViewWish, head_of, view_of

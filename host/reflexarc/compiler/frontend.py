@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflexarc.compiler.build import Built, build
+from reflexarc.compiler.calibration_data import check_inputs, read_calibration
 from reflexarc.compiler.canonical import OPSET, Canonical, Format, canonical
 from reflexarc.compiler.graph import Array, Model
 from reflexarc.compiler.load import load, named, parse
-from reflexarc.compiler.network import Network, Shape
-from reflexarc.compiler.quantize import Float32, check_inputs, is_quantized, quantize, read_calibration
+from reflexarc.compiler.network import Float32, Network, Shape
+from reflexarc.compiler.quantize import is_quantized, quantize
 from reflexarc.compiler.refusal import refuse
 from reflexarc.compiler.runtime import Session
 from reflexarc.compiler.simplify import simplify, without_last
