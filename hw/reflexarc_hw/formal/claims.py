@@ -1,4 +1,4 @@
-"""What is claimed of the interlock as a whole, and the properties that say it: patterns of proof and property."""
+"""What is claimed of the interlock as a whole, and of the detector's numbers; the properties that say it: patterns of proof and property."""
 
 from dataclasses import dataclass
 
@@ -77,6 +77,10 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "fabric_service.*",
     ),
     "A program that can't keep its time is safe.": ("sequencer.a_fault_is_told", "interlock_conditions.program_is_safe"),
+    "What a detector stores is its sum, multiplied, rounded and clamped as float32 arithmetic does it, whatever sum, scale and zero point.": (
+        "requantizer_product.*",
+        "requantizer.*",
+    ),
     "A flipped bit of a locked register shows.": ("parity_*.*", "interlock_conditions.parity_is_safe"),
 }
 
