@@ -339,7 +339,7 @@ and such as were not trained, with adatoms:
 {head}
 {scored}
 
-A moiré's maxima are bumps of the size of adatoms, and count as such where the pixels are small.
+Noise of 30 pm in each pixel and scars are what makes false alarms; a slope that takes the line out of the input's range costs adatoms.
 
 ## Commands
 

@@ -190,7 +190,8 @@ def _scene(
         x, y = x - drift[direction, :, :1], y - drift[direction, :, 1:2]
         near, far = _steepest(base, x, y, 1.5 * plan.pitch_m) > STEP_M, _steepest(base, x, y, 3.5 * plan.pitch_m) > STEP_M
         allowed[direction, ..., CLEAN] = ~near
-        allowed[direction, ..., STEP] = near | far
+        # A ridge, steep on both of its sides, is neither: nothing may be said of it, and it trains nothing.
+        allowed[direction, ..., STEP] = far
         here: dict[int, list[tuple[float, float]]] = {ADATOM: [], VACANCY: []}
         for x_m, y_m, kind in features:
             # Where drift has taken it by the time of its line.

@@ -47,8 +47,8 @@ def new_network() -> nn.Sequential:
     )  # fmt: skip
 
 
-def pick(scenes: list[Scene], random: np.random.Generator, share: float) -> tuple[Float32, NDArray[np.bool_]]:
-    """All windows with a feature in the middle, many of those near one or on a step, and a share of the rest."""
+def pick(scenes: list[Scene], random: np.random.Generator, share: float, features: float = 1.0) -> tuple[Float32, NDArray[np.bool_]]:
+    """A part of the windows with a feature in the middle, many of those near one or on a step, and a share of the rest."""
     inputs, allowed = [], []
     line, pixel = np.mgrid[MIDDLE : 128 - MIDDLE, MIDDLE : 128 - MIDDLE]
     for scene in scenes:
@@ -58,7 +58,7 @@ def pick(scenes: list[Scene], random: np.random.Generator, share: float) -> tupl
             chance[may[..., STEP]] = 3 * share
             for at, column in np.concatenate(list(scene.places[direction].values())):
                 chance[np.hypot(line - at, pixel - column) < 7] = 17 * share
-            chance[may[..., ADATOM] | may[..., VACANCY]] = 50 * share
+            chance[may[..., ADATOM] | may[..., VACANCY]] = features
             taken = random.random(chance.shape) < chance
             inputs.append(windows(scene.image[direction], SIDE, SIDE)[taken])
             allowed.append(may[taken])
@@ -116,8 +116,9 @@ def main() -> None:
     greatest = np.abs(network.outputs(model, inputs[order])).max(axis=1).argsort()
     calibration = inputs[order[np.concatenate([greatest[::20], greatest[-20:]])]]
     np.savez_compressed(FOLDER / "calibration.npz", x=(np.round(calibration / step) * step).astype(np.float32))
-    held_out, may = pick([random_scene(seed) for seed in HELD_OUT_SEEDS], random, 0.001)
-    save_inputs(FOLDER / "held_out.npz", held_out, step, allowed=may)
+    held_out, may = pick([random_scene(seed) for seed in HELD_OUT_SEEDS], random, 0.001, 0.25)
+    told = may.any(axis=1)
+    save_inputs(FOLDER / "held_out.npz", held_out[told], step, allowed=may[told])
     measure.main()
 
 

@@ -25,8 +25,8 @@ CLIP = 3.0  # units that the eight bits of the input reach
 HOP = 2  # pixels from one evaluation to the next; a wall is in the middle of one of them
 MARGIN = 1.0  # of an event, over the second greatest output
 CENTER = (MIDDLE, 0)  # record and row, back from the newest, where a wall is
-NEAR = 1.05  # pixels: a wall is in the middle of the window
-FAR = 2.0  # and it is not
+NEAR = 1.0  # pixels: a wall is in the middle of the window
+FAR = 1.15  # and it is not
 CONTRAST_DEG = 45.0  # of a wall, at least
 
 
