@@ -13,7 +13,7 @@ from reflexarc.compiler.fold import prepared as folded
 from reflexarc.compiler.frontend import Prepared, prepare
 from reflexarc.compiler.load import parse
 from reflexarc.compiler.network import Shape
-from reflexarc.compiler.runtime import Session
+from reflexarc.compiler.runtime import Session, evaluate
 from reflexarc.compiler.simplify import simplify
 from reflexarc.errors import BadInput
 
@@ -336,6 +336,52 @@ def test_types_of_the_input(tmp_path, kind):
     # What is stored is the quantized value, less 128 where it is unsigned.
     expected = np.clip(np.rint(inputs / np.float32(0.05)) + 3, np.iinfo(kind).min, np.iinfo(kind).max) - (0 if kind == np.int8 else 128)
     assert np.array_equal(prepared.stored(inputs).reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+def test_inputs_become_integers_as_in_onnxruntime(tmp_path, kind):
+    """Also where they are just between two steps, and beyond the range."""
+    file, at = quantized_file(kind)
+    prepared = made(tmp_path, file.content(at), calibration=inputs_for(file.content(at)))
+    scale = np.float32(prepared.input.scale)
+    halves = (np.arange(-600, 600, dtype=np.float32) * np.float32(0.5)) * scale
+    near = np.concatenate(
+        [halves, np.nextafter(halves, np.float32(9e9)), np.nextafter(halves, np.float32(-9e9)), [np.float32(3e38), np.float32(-3e38)]]
+    )
+    found = prepared.integers(np.resize(near.astype(np.float32), (200, 1, 5, 5)))
+    theirs = evaluate("QuantizeLinear", [np.resize(near, (200, 1, 5, 5)).astype(np.float32), np.array(scale), np.array(3, kind)], kind=kind)
+    assert np.array_equal(found, theirs.astype(np.int64) + (128 if kind == np.int8 else 0))
+
+
+def test_weights_that_are_quantized_in_the_graph(tmp_path):
+    """As training that knows of quantization leaves them: QuantizeLinear on constants, a scale for each output."""
+    file = File(2, 6)
+    scale, point = file.number(0.05), file.constant(np.array(128, np.uint8))
+    at = file.node("DequantizeLinear", file.node("QuantizeLinear", "input", scale, point), scale, point)
+    scales, points = file.constant(np.array([0.01, 0.02, 0.005], np.float32)), file.constant(np.zeros(3, np.int8))
+    weights = file.node("QuantizeLinear", file.weights(3, 2, 6), scales, points, axis=0)
+    at = file.node("Conv", at, file.node("DequantizeLinear", weights, scales, points, axis=0), file.weights(3))
+    out_scale, out_point = file.number(0.04), file.constant(np.array(100, np.uint8))
+    at = file.node("DequantizeLinear", file.node("QuantizeLinear", at, out_scale, out_point), out_scale, out_point)
+    prepared = made(tmp_path, file.content(file.node("Flatten", at)))
+    comparison = prepared.compare(prepared.random_inputs(200))
+    assert comparison.outputs == 600 and comparison.differences <= 6 and comparison.largest <= 1
+    check_network(prepared, prepared.random_inputs(20))
+
+
+def test_canonical_models_need_no_option(tmp_path):
+    """They are of uint8 alone, for which no processor saturates on the way: a plain session gives the same."""
+    import onnxruntime
+
+    for number in range(10):
+        prepared = made(tmp_path, random_onnx(np.random.default_rng([SEED, 70, number]), "qdq"))
+        model = prepared.canonical.model
+        assert {model.types[node.output] for node in model.nodes} <= {np.dtype(np.uint8), np.dtype(np.int32)}
+        assert all(model.constants[node.inputs[3]].dtype == np.uint8 for node in model.nodes if node.op == "QLinearConv")
+        values = prepared.random_inputs(8)
+        plain = onnxruntime.InferenceSession(prepared.canonical_bytes, providers=["CPUExecutionProvider"])
+        for value, ours in zip(prepared.integers(values), prepared.run(values), strict=True):
+            assert np.array_equal(plain.run(None, {"input": value[None]})[0].reshape(-1), ours)
 
 
 def test_accuracy_and_labels_of_the_calibration(tmp_path):
