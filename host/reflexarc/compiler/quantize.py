@@ -17,11 +17,11 @@ import numpy as np
 
 from reflexarc.compiler.fold import prepared
 from reflexarc.compiler.graph import Array, Model, Node
+from reflexarc.compiler.layer_shapes import products
 from reflexarc.compiler.load import parse
 from reflexarc.compiler.network import Float32
 from reflexarc.compiler.pairs import pair_weights
 from reflexarc.compiler.refusal import refuse
-from reflexarc.compiler.layer_shapes import products
 from reflexarc.compiler.simplify import BINARY, UNARY, simplify
 from reflexarc.errors import BadInput
 
