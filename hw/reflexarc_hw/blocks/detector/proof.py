@@ -4,7 +4,7 @@
 |---|---|
 | `product_is_one`: the product is 0 or from 2**23 up to 2**55 in magnitude, anything else is free | `requantizer_product` has it as a sum below 2**24 in magnitude, which the compiler proves of each output, times a mantissa from 2**23 up to 2**24, shifted left by up to 7; mantissa 0 gives 0 |
 | `low_is_not_above_high` | the compiler writes both, and each clamp has them so |
-| the product of two numbers is the sum of the products of their parts, each shifted by what its factors are | distributivity. As one statement on 25 x 31 bits it is beyond a solver; the tests compare a hundred million products |
+| the product of two numbers is the sum of the products of their parts, each shifted by what its factors are | distributivity. As one statement on 25 x 31 bits it is beyond a solver; the tests compare more than ten million products |
 | a multiplier multiplies | it is one line, and the synthesis tool's operator |
 
 Sum, bias, mantissa, shift, zero point, ends, valid and the reset are free in every cycle, and so is the product in `requantizer`.
