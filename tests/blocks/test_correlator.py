@@ -13,7 +13,7 @@ from support import default_seed
 from reflexarc.contract.blocks.correlator import BLOCK
 from reflexarc.contract.packets import Channel
 
-SCENES = 40
+SCENES = 60
 BANK_CYCLES = 4
 PIXEL_CYCLES = 11  # from a pixel of one sample to the next, if that is not to be lost
 MEAN_CYCLES = 16  # more, where it has several

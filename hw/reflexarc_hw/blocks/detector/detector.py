@@ -32,9 +32,8 @@ DETECTION = data.StructLayout(
         "disagreement": 1,
     }
 )
-QUIET_CYCLES = (
-    16  # for which no line may be under way before a model is changed outside of one: the last pixel comes a little after its line
-)
+# Without a line, before a model is changed outside of one: the last pixel comes some samples after its line.
+QUIET_CYCLES = 256
 CYCLES_BITS = 20
 
 
