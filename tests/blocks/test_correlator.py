@@ -18,8 +18,9 @@ BANK_CYCLES = 4
 PIXEL_CYCLES = 11  # from a pixel of one sample to the next, if that is not to be lost
 MEAN_CYCLES = 16  # more, where it has several
 # From a line's last pixel, of one sample, to the event, where no pixel comes meanwhile.
-EVENT_CYCLES = 885
-NEGATIVE_CYCLES = 7  # more, where lines are unlike
+EVENT_CYCLES = 1197
+NEGATIVE_CYCLES = 15  # more, where lines are unlike
+REST_CYCLES = 1500  # after which nothing is under way
 LIMITS = {
     Channel.Z: (-(1 << 31), (1 << 31) - 1),
     Channel.CURRENT: (-(1 << 19), (1 << 19) - 1),
@@ -156,7 +157,7 @@ def test_lines(bench):
                 if result is not None and result < least:
                     expected.append((time, result))
             before = values
-            scene.now += 1000
+            scene.now += REST_CYCLES
         seen, registers = scene.run(bench)
         assert events_of(seen) == expected
         assert registers == {"lines": lines, "events": len(expected), "correlation": last, "missed": 0}
@@ -175,7 +176,7 @@ def test_long_lines(bench, pixels: int):
         for place, mean in enumerate(line):
             scene.pixel(mean, 1, Channel.Z, pixel_line_first=int(place == 0), pixel_line_last=int(place == pixels - 1))
             scene.now += 16
-    scene.now += 1000
+    scene.now += REST_CYCLES
     seen, registers = scene.run(bench)
     if pixels > PIXELS:
         assert registers["missed"] == 2 and not registers["lines"] and not seen["found"].any()
@@ -187,7 +188,7 @@ def test_long_lines(bench, pixels: int):
 def test_a_line_comes_while_the_one_before_it_is_compared(bench):
     """Without a pause between lines, each is compared all the same; of lines that are too short for that some are missed, and it is said."""
     rng = random.Random(default_seed())
-    for pixels, number in ((60, 12), (20, 12)):
+    for pixels, number in ((90, 12), (20, 12)):
         scene = Scene(channel=Channel.Z, shift=4, least=1 << 15)
         lines, times = [], []
         for _ in range(number):
@@ -196,10 +197,10 @@ def test_a_line_comes_while_the_one_before_it_is_compared(bench):
                 scene.pixel(mean, 1, Channel.Z, pixel_line_first=int(place == 0), pixel_line_last=int(place == pixels - 1))
                 times.append(scene.now)
                 scene.now += 16
-        scene.now += 1000
+        scene.now += REST_CYCLES
         seen, registers = scene.run(bench)
         assert registers["lines"] + registers["missed"] == number - 1
-        assert (registers["missed"] == 0) == (pixels == 60)
+        assert (registers["missed"] == 0) == (pixels == 90)
         due = {
             times[pixels * (index + 1) - 1]: correlation([mean >> 4 for mean in lines[index - 1]], [mean >> 4 for mean in lines[index]])
             for index in range(1, number)
@@ -222,7 +223,7 @@ def test_latency(bench):
                 )
                 last = scene.now
                 scene.now += PIXEL_CYCLES
-        scene.now += 1000
+        scene.now += REST_CYCLES
         seen, _ = scene.run(bench)
         assert np.flatnonzero(seen["found"]).tolist() == [last + cycles]
 
@@ -235,7 +236,7 @@ def test_pixels_that_come_too_fast(bench):
             for place in range(8):
                 scene.pixel(place * place, 1, Channel.Z, pixel_line_first=int(place == 0), pixel_line_last=int(place == 7))
                 scene.now += spacing
-            scene.now += 1000
+            scene.now += REST_CYCLES
         _, registers = scene.run(bench)
         assert (registers["lines"], registers["missed"]) == ((0, 4) if lost else (3, 0))
 
@@ -249,6 +250,6 @@ def test_other_settings_begin_anew(bench):
         for place in range(8):
             scene.pixel(place * place, 1, Channel.Z, pixel_line_first=int(place == 0), pixel_line_last=int(place == 7))
             scene.now += 16
-        scene.now += 1000
+        scene.now += REST_CYCLES
     _, registers = scene.run(bench)
     assert registers == {"lines": 4, "events": 0, "correlation": 1 << 15, "missed": 0}

@@ -96,7 +96,9 @@ RUN_LAYOUT = Layout(
         Field("offset", 0, 0, 15, signed=True),  # bytes, from the tile's place to the first vector
         Field("count", 0, 15, 9),  # vectors, and cycles; from 1 up
         Field("flags", 0, 24, 8),  # RunFlag
-        Field("row", 1, 0, 14, signed=True),  # bytes within a column, from the tile's; what is beyond the column's bytes reads as the pad value
+        Field(
+            "row", 1, 0, 14, signed=True
+        ),  # bytes within a column, from the tile's; what is beyond the column's bytes reads as the pad value
         Field("column", 1, 14, 8, signed=True),  # columns, from the tile's; likewise
         Field("weight", 1, 22, 10),  # row of weights of the first vector, from the group's first
     ),

@@ -86,10 +86,12 @@ class State(enum.Enum):
     START = 3
     MULTIPLY = 4
     DRAIN = 5
-    SUBTRACT = 6
-    NEXT = 7
-    TRY = 8  # the next bit of the root
-    END = 9
+    READ = 6  # a limb of a difference: read,
+    SUBTRACT = 7
+    WRITE = 8  # written
+    NEXT = 9
+    TRY = 10  # the next bit of the root
+    END = 11
 
 
 class Arithmetic(wiring.Component):
@@ -165,11 +167,11 @@ class Arithmetic(wiring.Component):
         with m.If(machine[1]):
             m.d.sync += [accumulator.eq(Mux(shifts, accumulator >> LIMB, accumulator) + product), shifts.eq(ends[1])]
 
-        # Differences, a limb a cycle.
+        # Differences, a limb in three cycles: the limbs are RAM made of LUTs, and a cycle with it has room for little else.
         at = Signal(4)
         carry, any_ = Signal(), Signal()  # borrowed from the next limb; there was one that is not 0
+        minuend, subtrahend = Signal(LIMB), Signal(LIMB)
         difference = Signal(LIMB + 1)
-        m.d.comb += difference.eq(limbs.read_data_0 - limbs.read_data_1 - carry)
 
         # From one step to the next.
         negative, exact = Signal(), Signal()
@@ -205,22 +207,25 @@ class Arithmetic(wiring.Component):
                     state.eq(State.START),
                 ]  # fmt: skip
             with m.Case(State.START):
-                m.d.sync += state.eq(Mux(operation == Operation.MULTIPLY, State.MULTIPLY, State.SUBTRACT))
+                m.d.sync += state.eq(Mux(operation == Operation.MULTIPLY, State.MULTIPLY, State.READ))
             with m.Case(State.MULTIPLY):
                 with m.If(issues & over):
                     m.d.sync += state.eq(State.DRAIN)
             with m.Case(State.DRAIN):
                 with m.If(~machine.any()):
                     m.d.sync += state.eq(State.NEXT)
+            with m.Case(State.READ):
+                m.d.sync += [minuend.eq(limbs.read_data_0), subtrahend.eq(limbs.read_data_1), state.eq(State.SUBTRACT)]
             with m.Case(State.SUBTRACT):
+                m.d.sync += [difference.eq(minuend - subtrahend - carry), state.eq(State.WRITE)]
+            with m.Case(State.WRITE):
                 m.d.comb += [
                     limbs.write_enable.eq(operation == Operation.SUBTRACT),
                     limbs.write_address.eq(target),
                     limbs.write_data.eq(difference[:LIMB]),
                 ]
                 m.d.sync += [carry.eq(difference[-1]), any_.eq(any_ | (difference[:LIMB] != 0)), at.eq(at + 1), target.eq(target + 1)]
-                with m.If(at == lasts[0]):
-                    m.d.sync += state.eq(State.NEXT)
+                m.d.sync += state.eq(Mux(at == lasts[0], State.NEXT, State.READ))
             with m.Case(State.NEXT):
                 m.d.sync += [step.eq(step + 1), state.eq(State.TAKE)]
                 with m.Switch(step):
