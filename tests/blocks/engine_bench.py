@@ -14,7 +14,6 @@ from reflexarc.contract.model import (
     ACTIVATION_BYTES,
     HEADER_LAYOUT,
     LAYER_LAYOUT,
-    LAYERS,
     MAGIC,
     OUTPUTS,
     PARAMETER_LAYOUT,
@@ -117,7 +116,11 @@ class Draft:
 
     def words(self, rng: random.Random) -> list[int]:
         """Segments of consecutive words, in any order."""
-        settings = {name.name: 0 for name in SETTINGS_LAYOUT.fields} | {"model_id": 1, "layers": len(self.layers), "window_bytes": self.window_bytes}
+        settings = {name.name: 0 for name in SETTINGS_LAYOUT.fields} | {
+            "model_id": 1,
+            "layers": len(self.layers),
+            "window_bytes": self.window_bytes,
+        }
         segments = [(Memory.SETTINGS, 0, SETTINGS_LAYOUT.pack(settings))]
         segments += [(Memory.LAYERS, 8 * number, LAYER_LAYOUT.pack(layer)) for number, layer in enumerate(self.layers)]
         segments += [(Memory.TABLES, TABLE_SIZE // 4 * number, to_words(table)) for number, table in enumerate(self.tables)]
@@ -144,7 +147,11 @@ def random_tile(rng: random.Random, lanes: int, geometry, quads: int) -> list[di
 
     def add(count: int, flags: int, multiplies: bool = True) -> None:
         nonlocal weight
-        where = geometry(count) if multiplies else {"offset": rng.randrange(-16384, 16384), "row": rng.randrange(-8192, 8192), "column": rng.randrange(-128, 128)}
+        where = (
+            geometry(count)
+            if multiplies
+            else {"offset": rng.randrange(-16384, 16384), "row": rng.randrange(-8192, 8192), "column": rng.randrange(-128, 128)}
+        )
         runs.append({**where, "count": count, "flags": flags, "weight": weight if multiplies else rng.randrange(1024)})
         weight += count if multiplies else 0
 
@@ -201,7 +208,6 @@ def random_draft(rng: random.Random, lanes: int, layers: int) -> Draft:
         bytes_last_group = rng.randrange(1, OUTPUTS + 1)
         bytes_last_row = rng.choice((bytes_last_group, rng.randrange(1, OUTPUTS + 1)))
         quads = -(-(OUTPUTS if groups > 1 else max(bytes_last_group, bytes_last_row)) // QUAD)
-        tensor = {"bytes": column_bytes}
         wild = not ring and rng.random() < 0.3  # what is inside has nothing to do with where it is
 
         def geometry(count: int, column_bytes=column_bytes, columns=columns, wild=wild) -> dict[str, int]:
@@ -212,7 +218,6 @@ def random_draft(rng: random.Random, lanes: int, layers: int) -> Draft:
             offset = rng.randrange(-16384, 16384) if wild else column * column_bytes + row
             return {"offset": max(-16384, min(16383, offset)), "row": row, "column": column}
 
-        del tensor
         runs = random_tile(rng, lanes, geometry, quads)
         rows_needed = sum(run["count"] for run in runs if not run["flags"] & RunFlag.IDLE)
         weight_base = rng.choice((0, rng.randrange(rows - groups * rows_needed)))
@@ -292,4 +297,34 @@ def random_image(rng: random.Random, lanes: int, most_layers: int = 4, most_step
         return words, image
 
 
-assert LAYERS >= 4
+def layered_image(rng: random.Random, lanes: int, sizes: tuple[int, ...]) -> tuple[list[int], Image]:
+    """Dense layers from so many inputs to so many outputs, one behind the other."""
+    draft = Draft(lanes, window_bytes=sizes[0])
+    weight = parameter = place = 0
+    for number, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        vectors, groups = -(-inputs // lanes), -(-outputs // OUTPUTS)
+        flags = RunFlag.FIRST | RunFlag.LAST | RunFlag.POOL_FIRST | RunFlag.DRAIN
+        draft.runs[2 * number] = {"offset": 0, "count": vectors, "flags": flags, "row": 0, "column": 0, "weight": 0}
+        waits = OUTPUTS // QUAD - vectors if groups > 1 else 0
+        if waits > 0:
+            draft.runs[2 * number + 1] = draft.runs[2 * number] | {"count": waits, "flags": RunFlag.IDLE}
+        out = (place + inputs) % ACTIVATION_BYTES
+        last = (outputs - 1) % OUTPUTS + 1
+        draft.layers.append(
+            {
+                "in_base": place, "columns": 1, "flags": LayerFlag.RING * (number == 0) | LayerFlag.FINAL * (number == len(sizes) - 2),
+                "column_bytes": inputs, "row_step": 0, "column_step_bytes": 0, "column_step": 0, "out_base": out, "output_columns": 1, "pad": 0,
+                "row_tiles": 1, "groups": groups, "bytes_last_group": last, "bytes_last_row": last, "run_start": 2 * number,
+                "run_count": 1 + (waits > 0), "weight_base": weight, "group_weights": vectors, "parameter_base": parameter, "table": 0,
+                "zero_point": 0, "low": -128, "high": 127,
+            }
+        )  # fmt: skip
+        for _ in range(groups * vectors):
+            draft.weights[weight] = rng.randbytes(OUTPUTS * lanes)
+            weight += 1
+        for _ in range(groups * OUTPUTS):
+            draft.parameters[parameter] = {"bias": rng.randrange(-9999, 9999), "mantissa": rng.randrange(1 << 23, 1 << 24), "shift": 34}
+            parameter += 1
+        place = out
+    words = draft.words(rng)
+    return words, parse_image(words, lanes)

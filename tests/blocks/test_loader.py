@@ -69,7 +69,9 @@ def loader(compiled):
 def feed(component: Lockstep, events: list[tuple], apart: int = WORDS_APART) -> dict[str, np.ndarray]:
     """Events, each a name and its value: start, data, end, active; so many cycles apart. ``states`` holds both banks' after each event."""
     cycles = apart * len(events) + 4
-    ports = {name: np.zeros(cycles, np.int64) for name in ("start", "start_bank", "data_strobe", "data", "end", "active_bank", "active_valid")}
+    ports = {
+        name: np.zeros(cycles, np.int64) for name in ("start", "start_bank", "data_strobe", "data", "end", "active_bank", "active_valid")
+    }
     for index, (name, value) in enumerate(events):
         at = index * apart
         match name:
@@ -194,7 +196,10 @@ def random_events(rng: random.Random, lanes: int) -> list[tuple]:
         if rng.random() < 0.4:
             part.append(("end", 1))
         if rng.random() < 0.5:
-            part.insert(rng.randrange(len(part) + 1), rng.choice((("end", 1), ("start", rng.randrange(2)), ("active", 2 + rng.randrange(2)), ("active", 0))))
+            part.insert(
+                rng.randrange(len(part) + 1),
+                rng.choice((("end", 1), ("start", rng.randrange(2)), ("active", 2 + rng.randrange(2)), ("active", 0))),
+            )
         events += part
     return events
 

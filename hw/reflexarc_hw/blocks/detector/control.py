@@ -105,7 +105,7 @@ class Control(wiring.Component):
                 "done": In(1),
                 "busy": Out(1),
                 "restart": Out(1),
-                "stands": Out(1),  # a step is there, whether it is issued or waits
+                "awake": Out(1),  # a step stands at the memories, whether it is issued or waits, or was there in the cycle before
                 "step": Out(step_layout(lanes)),
                 "layer_starts": Out(1),
                 "layer": Out(LAYER),
@@ -382,8 +382,8 @@ class Control(wiring.Component):
             m.d.sync += issue_ready.eq(issue_needed <= self.arrived)
         with m.If(self.restart):
             m.d.sync += [take_valid.eq(0), place_valid.eq(0), issue_valid.eq(0)]
+        m.d.sync += self.awake.eq(place_valid | issue_valid)  # a register, since it goes to all memories
         m.d.comb += [
-            self.stands.eq(issue_valid),
             self.step.eq(step),
             self.step.valid.eq(issue_valid & issue_ready),
             self.step.marks.eq(Mux(issue_valid & issue_ready, step.marks, Const(0, MARKS.size))),

@@ -76,7 +76,7 @@ class Engine(wiring.Component):
         from_ring, to_table = has(layer.flags, LayerFlag.RING), has(layer.flags, LayerFlag.TABLE)
         restart = control.restart
 
-        # Stages 0 to 2: what a step reads. The weights are read a cycle later, so that they are there with the operands.
+        # Stages 0 to 2: what a step reads.
         step = control.step
         marks = [step.marks]
         for stage in range(1, 4):
@@ -84,29 +84,27 @@ class Engine(wiring.Component):
             m.d.sync += register.eq(Mux(restart, 0, marks[-1]))
             marks.append(register)
         turn, inside = [step.turn], [step.inside]
-        weight = Signal.like(step.weight)
         for stage in range(1, 3):
             turn.append(Signal.like(step.turn, name=f"turn_{stage}"))
             inside.append(Signal.like(step.inside, name=f"inside_{stage}"))
             with m.If(marks[stage - 1].multiplies):
                 m.d.sync += [turn[stage].eq(turn[stage - 1]), inside[stage].eq(inside[stage - 1])]
-        with m.If(step.marks.multiplies):
-            m.d.sync += weight.eq(step.weight)
-        reads = control.stands | marks[1].multiplies
         m.d.comb += [
-            activations.read_enable.eq(reads & ~from_ring),
-            ring.read_enable.eq(reads & from_ring),
-            weights.read_enable.eq(marks[1].multiplies | marks[2].multiplies),
-            weights.read_address.eq(Cat(weight, self.bank)),
+            activations.read_enable.eq(control.awake & ~from_ring),
+            ring.read_enable.eq(control.awake & from_ring),
+            weights.read_enable.eq(control.awake),
+            weights.read_address.eq(Cat(step.weight, self.bank)),
         ]
         for bank in range(lanes):
             m.d.comb += [activations.read_rows[bank].eq(step.rows[bank]), ring.read_rows[bank].eq(step.rows[bank])]
 
-        # Stage 3: operands.
+        # Stage 3: operands. A register at the weights' memory and one at the multipliers: the way from one to the other takes a cycle.
+        weight_row = Signal(data.ArrayLayout(STORED, OUTPUTS * lanes))
         operands = Signal(data.ArrayLayout(STORED, lanes))
         read = Signal(data.ArrayLayout(STORED, lanes))  # by bank
         m.d.comb += read.eq(Mux(from_ring, ring.read_data.as_value(), activations.read_data.as_value()))
         with m.If(marks[2].multiplies):
+            m.d.sync += weight_row.eq(weights.read_data)
             for lane in range(lanes):
                 in_turn = Signal(STORED, name=f"in_turn_{lane}")
                 with m.Switch(turn[2]):
@@ -119,13 +117,12 @@ class Engine(wiring.Component):
             array.layer.eq(layer),
             array.marks.eq(marks[3]),
             array.operands.eq(operands),
-            array.weights.eq(weights.read_data),
+            array.weights.eq(weight_row),
             parameters.read_enable.eq(array.parameter_enable),
             parameters.read_address.eq(Cat(array.parameter, self.bank)),
         ]
 
         # Stages 9 and on: to stored values.
-        assert len(array.weights.as_value()) == 8 * OUTPUTS * lanes
         values = Signal(data.ArrayLayout(STORED, QUAD))
         for index in range(QUAD):
             m.submodules[f"requantizer_{index}"] = requantizer = Requantizer()
