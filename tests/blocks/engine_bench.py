@@ -198,7 +198,7 @@ def random_draft(rng: random.Random, lanes: int, layers: int) -> Draft:
             column_bytes = rng.choice((rng.randrange(1, 40), rng.randrange(1, 400)))
             columns = rng.randrange(1, 30)
         else:
-            column_bytes = rng.choice((column_bytes, draft.window_bytes, rng.randrange(1, draft.window_bytes + 1)))
+            column_bytes = rng.choice((min(column_bytes, draft.window_bytes), draft.window_bytes, rng.randrange(1, draft.window_bytes + 1)))
             columns = min(1023, draft.window_bytes // column_bytes)
         groups = rng.choice((1, 1, 2, 3))
         row_tiles = rng.choice((1, 1, 2, 5))
