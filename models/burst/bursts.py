@@ -36,7 +36,7 @@ HIGH_A = 400e-12  # above it nobody can tell a contact from the foot of one
 HOPS = 2  # a single change is a tip change or a slow telegraph: nobody can tell
 WEAK = 0.06  # of the mean current: hopping that moves it by less (rms, behind the preamplifier) drowns in 1/f noise,
 WEAK_A = 5e-12  # and this much in the white noise
-MARGIN = 2.0  # of an event, over the second greatest output
+MARGIN = 1.0  # of an event, over the second greatest output
 
 
 @dataclass(frozen=True)

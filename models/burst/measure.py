@@ -145,7 +145,7 @@ There is no flag for what it does not know. A thousand bursts of each that was n
 |---|---|---|
 {strange}
 
-A loop that rings looks like telegraph noise, which is no bad thing to be told of, and is what it is not.
+A loop that rings, spikes, and noise far above the preamplifier's are taken for telegraph noise.
 
 ## Commands
 

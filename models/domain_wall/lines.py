@@ -41,7 +41,8 @@ class PhaseLines:
 
 
 def _one(random: np.random.Generator) -> tuple[Array, Array, NDArray[np.bool_], Array]:
-    """Phase, places of certain walls, where a glitch is, places of walls that nobody can be certain of."""
+    """Phase; places of certain walls, and within how many pixels of each a window may be said to have it; where a glitch is; places of walls
+    that nobody can be certain of."""
     x = np.arange(PIXELS, dtype=float)
     mean = math.exp(random.uniform(math.log(12), math.log(120)))
     places, at = [], float(random.uniform(-20, mean))
@@ -61,17 +62,26 @@ def _one(random: np.random.Generator) -> tuple[Array, Array, NDArray[np.bool_], 
     background = random.choice([0.0, random.uniform(0, 0.6)]) * np.exp(1j * random.uniform(0, 2 * np.pi)) * (1 - dead)
     noise = math.exp(random.uniform(math.log(0.012), math.log(0.16)))
     vector = strength * sign + background + noise * (random.normal(size=PIXELS) + 1j * random.normal(size=PIXELS))
+    disorder = {}  # half width of each wall's
+    if random.random() < 0.5:
+        for place in places:
+            disorder[place] = random.uniform(0.7, 3.0)
+            here = np.exp(-((x - place) ** 2) / (2 * (disorder[place] / 1.5) ** 2))
+            wild = random.normal(size=PIXELS) + 1j * random.normal(size=PIXELS)
+            vector = vector * (1 - random.uniform(0.3, 0.9) * here) + random.uniform(0.1, 0.7) * wild * here
     share = random.uniform(0.55, 1.0)  # of the way that the lock-in's low-pass goes in a pixel
     for k in range(1, PIXELS):
         vector[k] = vector[k - 1] + share * (vector[k] - vector[k - 1])
     lag = (1 - share) / share
     turn = np.cumsum(random.normal(size=PIXELS)) * random.uniform(0, 0.01) + random.uniform(-0.6, 0.6) * (x / PIXELS)
     phase = np.angle(vector * np.exp(1j * turn))
-    # The instrument's offset: chosen so that neither domain is near the place where the angle wraps.
+    # The instrument's offset: neither domain is near the place where the angle wraps, but it may lie between them on the shorter way, which the
+    # angle takes at a wall; then the wall overshoots on both sides.
     levels = np.angle(np.array([1, -1]) + np.mean(background))
     low = math.remainder(levels[1] - levels[0], 2 * math.pi)
     middle_of_both = levels[0] + low / 2
-    origin = middle_of_both + random.uniform(-0.4, 0.4)
+    between = abs(low) > 1.2 and random.random() < 0.4
+    origin = middle_of_both + (math.pi + random.uniform(-0.5, 0.5) * (abs(low) / 2 - 0.4) if between else random.uniform(-0.4, 0.4))
     first = random.choice([-180.0, -90.0, -180.0])
     phase_deg = np.degrees(np.mod(phase - origin + math.pi, 2 * math.pi)) - 180.0
     phase_deg = phase_deg + (first + 180.0)
@@ -83,16 +93,20 @@ def _one(random: np.random.Generator) -> tuple[Array, Array, NDArray[np.bool_], 
         here = place + lag
         if not 0 <= here <= PIXELS - 1:
             continue
-        sides = [phase_deg[max(0, int(here) - 6) : max(0, int(here) - 1)], phase_deg[int(here) + 3 : int(here) + 8]]
-        clear = all(len(side) > 2 and np.ptp(side) < 0.5 * CONTRAST_DEG for side in sides)
+        off = round(disorder.get(place, 0.0) + max(1.0, width))
+        sides = [phase_deg[max(0, int(here) - off - 5) : max(0, int(here) - off)], phase_deg[int(here) + off + 2 : int(here) + off + 7]]
+        clear = all(len(side) > 2 and np.median(np.abs(side - np.median(side))) < 0.25 * CONTRAST_DEG for side in sides)
         clear = clear and abs(np.median(sides[0]) - np.median(sides[1])) > CONTRAST_DEG
-        (certain if clear else unsure).append(here)
+        if clear:
+            certain.append((here, max(FAR, disorder.get(place, 0.0))))
+        else:
+            unsure.append(here)
     for _ in range(random.choice([0, 1, 4])):
         begin, length = int(random.integers(PIXELS)), int(random.integers(1, 4))
-        if all(abs(begin - place) > 6 for place in certain + unsure):
+        if all(abs(begin - place) > 6 for place in [place for place, _ in certain] + unsure):
             phase_deg[begin : begin + length] += random.choice([-1, 1]) * random.uniform(50, 200)
             glitch[begin : begin + length] = True
-    return phase_deg, np.array(certain), glitch, np.array(unsure)
+    return phase_deg, np.array(certain).reshape(-1, 2), glitch, np.array(unsure)
 
 
 def draw(lines: int, seed: int) -> PhaseLines:
@@ -108,14 +122,16 @@ def draw(lines: int, seed: int) -> PhaseLines:
         by_glitch = np.array([glitch[np.abs(pixel - at) <= 3.5].any() for at in middle])
         allowed[k, :, NONE] = ~near_glitch
         allowed[k, :, GLITCH] = by_glitch
-        for place in certain:
+        for place, far in certain:
             distance = np.abs(middle - place)
             allowed[k, distance < NEAR] = np.arange(len(LABELS)) == WALL
-            allowed[k, (distance >= NEAR) & (distance < FAR), WALL] = True
+            allowed[k, (distance >= NEAR) & (distance < far), WALL] = True
+            if far > FAR:  # a wall that is wild for some pixels may look like a glitch beside its middle
+                allowed[k, (distance >= NEAR) & (distance < far + 2), GLITCH] = True
         for place in unsure:
             allowed[k, np.abs(middle - place) < 4] = True
         phases.append(phase)
-        walls.append(certain)
+        walls.append(certain[:, 0])
     return PhaseLines(np.array(phases), allowed, walls)
 
 

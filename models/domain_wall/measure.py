@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 FOLDER = Path(__file__).parent
 Model = InFloat | InEightBits
 STEP = CLIP / 127
-WITHIN = 2.0  # pixels: an event is at a wall
+WITHIN = 3.0  # pixels: an event is at a wall
 LINES = 600
 
 
@@ -204,7 +204,8 @@ Network: three convolutions along the line (5, 5, 3 wide; 8, 16, 16 channels; tw
 
 4,000 lines of 256 pixels, simulated (`lines.py`): the lock-in's vector is a piezoresponse that changes its sign at walls (0.4 to 4 pixels
 wide), a background of up to 0.6 of
-it, noise of 1 to 16 % and stretches where the response fades; a low-pass of up to 0.8 pixels; then the angle, in an instrument's window
+it, noise of 1 to 16 %, stretches where the response fades, and, in every other line,
+walls that are wild for up to 3 pixels on each side; a low-pass of up to 0.8 pixels; then the angle, in an instrument's window
 of 360° whose ends are away from both
 domains. Spikes of one to three pixels are added. There is no plant for PFM in the project yet, so nothing of it is in here. *glitch*: a
 spike, or a stretch without response.
