@@ -127,14 +127,17 @@ class Correlator(wiring.Component):
 
         upper = Signal(2 * FACTOR - HALF)  # of the product whose lower half was added
         same, whole, detection = Signal(), Signal(), self.detection
+        # What starts the arithmetic goes far: ``ends`` is State.END, and what makes lines comparable stands long before it.
+        ends, comparable = Signal(), Signal()
         m.d.comb += [
             same.eq(count == count_before),
             whole.eq(good & ~beyond),
             spoilt[1].eq((state == State.MEAN) & beyond & good),
             arithmetic.number.eq(count),
-            arithmetic.start.eq((state == State.END) & whole & compares & same & ~arithmetic.busy),
-            spoilt[2].eq((state == State.END) & whole & compares & same & arithmetic.busy),
+            arithmetic.start.eq(ends & good & comparable & ~arithmetic.busy),
+            spoilt[2].eq(ends & good & comparable & arithmetic.busy),
         ]
+        m.d.sync += [ends.eq((state == State.LAST) & last), comparable.eq(~beyond & compares & same)]
         m.d.comb += [getattr(arithmetic, f"sum_{name}").eq(total_) for name, total_ in sums.items()]
         with m.Switch(state):
             with m.Case(State.START):
