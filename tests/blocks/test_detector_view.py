@@ -353,17 +353,25 @@ def test_what_a_record_takes(bench, source: ViewSource, channels: int):
                 assert compare(scene, seen, lines) == (18, 0)
 
 
-@pytest.mark.parametrize(
-    "channels,rows,period,samples", [(1, 10, 16, 1), (1, 32, 56, 1), (2, 16, 56, 1), (3, 7, 56, 1), (2, 8, 16, 3), (4, 6, 56, 2)]
-)
-def test_dwell(bench, channels: int, rows: int, period: int, samples: int):
-    """What is promised of short pixels, at the compressed and at the true rate."""
-    rng = random.Random(f"{default_seed()} {channels} {rows} {period}")
-    scene = Scene(plain_view(rng, channels, rows), ViewSource.PIXEL, work=0)
-    lines = lines_at(scene, rng, rows + 3, 40, period * samples, samples)
-    seen = scene.run(bench)
-    assert not seen["overrun"].any()
-    assert compare(scene, seen, lines) == (4 * 38, 0)
+DWELL = {  # channels and rows: samples a pixel at 16 and at 56 cycles a sample
+    (1, 1): (1, 1), (1, 10): (1, 1), (1, 32): (3, 1), (2, 1): (3, 1), (2, 16): (4, 1), (3, 1): (4, 1), (3, 7): (5, 1), (4, 1): (5, 1),
+    (4, 8): (6, 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("period", [16, 56])
+@pytest.mark.parametrize("channels,rows", DWELL)
+def test_dwell(bench, channels: int, rows: int, period: int):
+    """What is promised of short pixels, at the compressed and at the true rate; and no shorter ones are possible."""
+    fits = DWELL[channels, rows][period == 56]
+    for samples in range(max(1, fits - 1), fits + 2):
+        rng = random.Random(f"{default_seed()} {channels} {rows} {period}")
+        scene = Scene(plain_view(rng, channels, rows), ViewSource.PIXEL, work=0)
+        lines = lines_at(scene, rng, rows + 3, 20, period * samples, samples)
+        seen = scene.run(bench)
+        assert seen["overrun"].any() == (samples < fits)
+        if samples >= fits:
+            assert compare(scene, seen, lines) == (4 * 18, 0)
 
 
 def test_rule_for_records_of_many_lines(bench):
