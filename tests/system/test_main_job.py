@@ -16,7 +16,7 @@ from reflexarc.store import ScanData, read_scan
 
 PIXELS, SIZE_M = 80, 30e-9  # 0.375 nm a pixel: an adatom is some pixels wide
 SEED = 2  # of a surface that has adatoms in that frame
-PIXEL_S = 160e-6
+PIXEL_S = 200e-6
 WINDOW = 13  # pixels and lines that the network looks at
 KEYS = {
     "pixels", "pixels_lost", "board_s", "twin_cycles_per_s", "event_to_output_cycles", "sample_to_trip_cycles", "time_to_safe_s",
@@ -28,7 +28,8 @@ KEYS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     print(f"seed {SEED}")
     out = tmp_path_factory.mktemp("main")
-    said = succeeds("run", "--pixels", str(PIXELS), "--size", str(SIZE_M), "--seed", str(SEED), "--out", str(out), timeout_s=600)
+    options = ("--pixels", str(PIXELS), "--size", str(SIZE_M), "--time-per-pixel", str(PIXEL_S), "--seed", str(SEED))
+    said = succeeds("run", *options, "--out", str(out), timeout_s=600)
     print(said)
     (found,) = out.iterdir()
     assert f"written            {found}/scan.h5, report.png, report.json" in said
