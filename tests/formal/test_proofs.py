@@ -91,9 +91,10 @@ def test_a_bounded_check_is_called_so():
 @together
 @pytest.mark.parametrize("name, code", [("right", 0), ("wrong", 1), ("not_inductive", 1)])
 def test_command(monkeypatch, capsys, tmp_path, name, code):
+    performed = perform(name)  # before there is no running any more
     monkeypatch.setattr(__main__, "entries", lambda: [TOYS[name]])
     monkeypatch.setattr(__main__, "gaps", lambda found: [])
-    monkeypatch.setattr(__main__, "jobs", lambda entry, short: perform(entry.name))
+    monkeypatch.setattr(__main__, "jobs", lambda entry, short: performed)
     monkeypatch.setattr(Job, "run", lambda job, folder: job.result)
     monkeypatch.setattr(sys, "argv", ["formal", name, "--folder", str(tmp_path / "formal"), "--jobs", "1"])
     assert __main__.main() == code
