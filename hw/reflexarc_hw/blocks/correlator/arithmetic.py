@@ -138,6 +138,8 @@ class Arithmetic(wiring.Component):
 
         # Products of limbs, those that meet in a limb of the result one after the other.
         i, j, least_i, most_j = Signal(4), Signal(4), Signal(4), Signal(4)
+        # Where these limbs are, so that no adder stands before the memory.
+        at_first, at_second, least_first, most_second = Signal(6), Signal(6), Signal(6), Signal(6)
         limb_ends, over, issues = Signal(), Signal(), Signal()
         x, y = Signal(FACTOR), Signal(FACTOR)
         product = Signal(2 * FACTOR)
@@ -154,12 +156,15 @@ class Arithmetic(wiring.Component):
         with m.If(self.borrow):
             m.d.sync += [x.eq(self.x), y.eq(self.y)]
         with m.Elif(issues):
-            m.d.sync += [x.eq(Mux(over, 0, limbs.read_data_0)), y.eq(limbs.read_data_1), i.eq(i + 1), j.eq(j - 1)]
+            m.d.sync += [x.eq(Mux(over, 0, limbs.read_data_0)), y.eq(limbs.read_data_1)]
+            m.d.sync += [i.eq(i + 1), j.eq(j - 1), at_first.eq(at_first + 1), at_second.eq(at_second - 1)]
             with m.If(limb_ends):
                 with m.If(most_j == lasts[2]):
                     m.d.sync += [least_i.eq(least_i + 1), i.eq(least_i + 1), j.eq(most_j)]
+                    m.d.sync += [least_first.eq(least_first + 1), at_first.eq(least_first + 1), at_second.eq(most_second)]
                 with m.Else():
                     m.d.sync += [most_j.eq(most_j + 1), i.eq(least_i), j.eq(most_j + 1)]
+                    m.d.sync += [most_second.eq(most_second + 1), at_first.eq(least_first), at_second.eq(most_second + 1)]
         borrowed = Signal()
         m.d.sync += borrowed.eq(self.borrow)
         with m.If(borrowed | machine[0]):
@@ -183,8 +188,8 @@ class Arithmetic(wiring.Component):
             (Const(4, LIMB), FOUR),
         )  # fmt: skip
         m.d.comb += [
-            limbs.read_address_0.eq(first + Mux(state == State.MULTIPLY, i, at)),
-            limbs.read_address_1.eq(second + Mux(state == State.MULTIPLY, j, at)),
+            limbs.read_address_0.eq(at_first),
+            limbs.read_address_1.eq(at_second),
             self.busy.eq(state != State.REST),
         ]
         m.d.sync += self.done.eq(0)
@@ -207,6 +212,7 @@ class Arithmetic(wiring.Component):
                     state.eq(State.START),
                 ]  # fmt: skip
             with m.Case(State.START):
+                m.d.sync += [at_first.eq(first), least_first.eq(first), at_second.eq(second), most_second.eq(second)]
                 m.d.sync += state.eq(Mux(operation == Operation.MULTIPLY, State.MULTIPLY, State.READ))
             with m.Case(State.MULTIPLY):
                 with m.If(issues & over):
@@ -225,6 +231,7 @@ class Arithmetic(wiring.Component):
                     limbs.write_data.eq(difference[:LIMB]),
                 ]
                 m.d.sync += [carry.eq(difference[-1]), any_.eq(any_ | (difference[:LIMB] != 0)), at.eq(at + 1), target.eq(target + 1)]
+                m.d.sync += [at_first.eq(at_first + 1), at_second.eq(at_second + 1)]
                 m.d.sync += state.eq(Mux(at == lasts[0], State.NEXT, State.READ))
             with m.Case(State.NEXT):
                 m.d.sync += [step.eq(step + 1), state.eq(State.TAKE)]
