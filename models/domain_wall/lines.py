@@ -26,7 +26,8 @@ HOP = 2  # pixels from one evaluation to the next; a wall is in the middle of on
 MARGIN = 1.0  # of an event, over the second greatest output
 CENTER = (MIDDLE, 0)  # record and row, back from the newest, where a wall is
 NEAR = 1.0  # pixels: a wall is in the middle of the window
-FAR = 1.15  # and it is not
+FAR = 1.15  # and it is not; between the two either answer will do,
+WILD_FAR = 1.6  # and up to here where the wall is wild
 CONTRAST_DEG = 45.0  # of a wall, at least
 
 
@@ -98,7 +99,7 @@ def _one(random: np.random.Generator) -> tuple[Array, Array, NDArray[np.bool_], 
         clear = all(len(side) > 2 and np.median(np.abs(side - np.median(side))) < 0.25 * CONTRAST_DEG for side in sides)
         clear = clear and abs(np.median(sides[0]) - np.median(sides[1])) > CONTRAST_DEG
         if clear:
-            certain.append((here, max(FAR, disorder.get(place, 0.0))))
+            certain.append((here, min(max(FAR, disorder.get(place, 0.0)), WILD_FAR)))
         else:
             unsure.append(here)
     for _ in range(random.choice([0, 1, 4])):

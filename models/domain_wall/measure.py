@@ -202,7 +202,7 @@ Network: three convolutions along the line (5, 5, 3 wide; 8, 16, 16 channels; tw
 
 ## Data
 
-4,000 lines of 256 pixels, simulated (`lines.py`): the lock-in's vector is a piezoresponse that changes its sign at walls (0.4 to 4 pixels
+6,000 lines of 256 pixels, simulated (`lines.py`): the lock-in's vector is a piezoresponse that changes its sign at walls (0.4 to 4 pixels
 wide), a background of up to 0.6 of
 it, noise of 1 to 16 %, stretches where the response fades, and, in every other line,
 walls that are wild for up to 3 pixels on each side; a low-pass of up to 0.8 pixels; then the angle, in an instrument's window

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 FOLDER = Path(__file__).parent
-LINES, HELD_OUT_LINES = 4000, 150
-EPOCHS = 14
+LINES, HELD_OUT_LINES = 6000, 150
+EPOCHS = 24
 METADATA = {
     "labels": LABELS,
     "view": {
@@ -73,7 +73,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(1)
     random = np.random.default_rng(1)
-    inputs, allowed = pick(draw(LINES, 1), random, 0.05)
+    inputs, allowed = pick(draw(LINES, 1), random, 0.1)
     model = new_network()
     print(f"{len(inputs)} windows, {network.multiplications(model, (1, 1, RECORDS))} multiplications", flush=True)
     network.train(model, inputs, allowed, epochs=EPOCHS, augment=augment, rate=4e-3)

@@ -27,6 +27,7 @@ MARGIN = 0.0  # of an event, over the other output, in the member that is least 
 END_PIXELS = 4  # a change nearer to an end of the line is one between two lines, as far as anybody can tell
 LEAST_HEIGHT_M = 10e-12  # a change by less, and with less of a shift, is not seen by anybody
 LEAST_SHIFT_M = 150e-12
+SHIFT_PIXELS = 1.5  # of a change between two lines: by so much, or with another second apex, it is one
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,15 @@ def lines_of(surface: Specimen, plan: Plan, parameters: StmParameters, seed: int
     shapes = [(0.0, 0.0, 0.0, None), *((c.shape.longer_m, c.shape.x_m, c.shape.y_m, c.shape.second_apex) for c in changes)]
     first = plant.tip_change_count - len(changes)  # those before are forgotten
     assert first == 0, "more changes than the plant remembers"
-    big = []
+    big, shifted = [], []
     for before, after in zip(shapes, shapes[1:], strict=False):
         shift = math.hypot(after[1] - before[1], after[2] - before[2])
+        shifted.append(shift >= SHIFT_PIXELS * plan.pitch_m or before[3] != after[3])
         big.append(abs(after[0] - before[0]) >= LEAST_HEIGHT_M or shift >= LEAST_SHIFT_M or before[3] != after[3])
-    return joined([_labelled(result, direction, [c.sample for c in changes], big) for direction in range(2)])
+    return joined([_labelled(result, direction, [c.sample for c in changes], big, shifted) for direction in range(2)])
 
 
-def _labelled(result: Scan, direction: int, samples: list[int], big: list[bool]) -> Lines:
+def _labelled(result: Scan, direction: int, samples: list[int], big: list[bool], shifted: list[bool]) -> Lines:
     plan = result.plan
     begin = result.sample[direction] + 300  # the overscan's samples
     pixel_samples = plan.pixel_samples
@@ -90,8 +92,9 @@ def _labelled(result: Scan, direction: int, samples: list[int], big: list[bool])
         since = [b for s, b in zip(samples, big, strict=True) if old_start <= s < begin[line] + plan.pixels * pixel_samples]
         middle = [b for s, b in zip(samples, big, strict=True) if old_end <= s < start]
         z.append(result.z_m[direction, line - 1 : line + 1])
-        # Of a change in the older line, at an end or between the two, and of one too small, either may be said.
-        allowed.append([not any(inside), bool(since)])
+        moved = [b for s, b in zip(samples, shifted, strict=True) if old_end <= s < start]
+        # Of a change in the older line, of one between the two that only changes the length, and of one too small, either may be said.
+        allowed.append([not any(inside) and not any(moved), bool(since)])
         within.append(any(inside))
         between.append(any(middle) and not inside and len(since) == len(middle))
     return Lines(np.array(z), np.array(allowed, bool), np.array(within, bool), np.array(between, bool))

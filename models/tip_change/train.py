@@ -18,8 +18,8 @@ from torch import nn
 from tqdm import tqdm
 
 FOLDER = Path(__file__).parent
-SEEDS, HELD_OUT_SEEDS = range(10_001, 10_181), range(14_001, 14_007)
-EPOCHS = 30
+SEEDS, HELD_OUT_SEEDS = range(10_001, 10_281), range(14_001, 14_007)
+EPOCHS = 60
 METADATA = {
     "labels": LABELS,
     "view": {
@@ -40,10 +40,10 @@ def new_network() -> nn.Sequential:
     m = MEMBERS
     return nn.Sequential(
         nn.Conv2d(1, 8 * m, (2, 5), stride=(1, 2), padding=(0, 2)), nn.ReLU(),
-        nn.Conv2d(8 * m, 12 * m, (1, 5), stride=(1, 2), padding=(0, 2), groups=m), nn.ReLU(),
-        nn.Conv2d(12 * m, 12 * m, (1, 5), stride=(1, 2), padding=(0, 2), groups=m), nn.ReLU(),
+        nn.Conv2d(8 * m, 16 * m, (1, 5), stride=(1, 2), padding=(0, 2), groups=m), nn.ReLU(),
+        nn.Conv2d(16 * m, 16 * m, (1, 5), stride=(1, 2), padding=(0, 2), groups=m), nn.ReLU(),
         nn.MaxPool2d((1, 4), (1, 4)),
-        nn.Conv2d(12 * m, len(LABELS) * m, (1, 4), groups=m), nn.Flatten(),
+        nn.Conv2d(16 * m, len(LABELS) * m, (1, 4), groups=m), nn.Flatten(),
     )  # fmt: skip
 
 
