@@ -23,7 +23,7 @@ from reflexarc.contract.packets import Channel
 LANES = 4
 ACCESS_CYCLES = 7
 BANK_CYCLES = 4
-VERDICT_CYCLES = 2  # from the last output's comparison to the event
+VERDICT_CYCLES = 3  # from the last output being taken to the event
 SPACING = 700  # cycles from a pixel to the next, in which these models are done
 Z, CURRENT = Channel.Z, Channel.CURRENT
 
@@ -421,6 +421,38 @@ def test_what_is_refused(scene):
     results = scene.results
     assert (results["empty"], results["active"], results["state_0"]) == (1, 2, BankState.VALID)
     assert (results["due"], results["off"], results["later"]) == (4 | 2, 2, 2)
+
+
+@pytest.mark.parametrize("offset", range(-9, 4))
+@pytest.mark.parametrize("name", ["load", "activate"])
+def test_second_thoughts_at_the_boundary(scene, name: str, offset: int):
+    """A load of the bank that a change is due to, or a command to stay, in any cycle about the change: it is made or it is not, and all agrees."""
+    rng = random.Random(default_seed())
+    models = [make_model(0, 1000, **SHAPES[0]), make_model(5, 2000, **SHAPES[0])]
+    start(scene, models[0])
+    scene.load(models[1].words, 1)
+    scene.level("pixels", 12)
+    scene.level("in_line", 1)
+    scene.now += 10
+    scene.write("activate", 1)
+    scene.now += 100
+    scene.access(name, 1 if name == "load" else 0, scene.now + 50 + offset)
+    scene.now += 50
+    line = scan_line(scene, rng, 12)
+    for register in ("active", "state_0", "state_1", "refused", "model_id"):
+        scene.read(register)
+    scene.run()
+    results = scene.results
+    active, due = results["active"] & 1, results["active"] >> 2
+    assert results["active"] & 2 and results[f"state_{active}"] == BankState.VALID
+    assert results["model_id"] == models[active].settings["model_id"]
+    assert found(scene) == expected_events(models[active], [line])[0]
+    if name == "load":
+        # Refused where it came too late, else the bank is being loaded and nothing has changed.
+        assert (active, results["state_1"], results["refused"], due) in ((1, BankState.VALID, 1, 0), (0, BankState.LOADING, 0, 0))
+    else:
+        assert due == active, "back again with the next line where it came too late"
+    assert active == (offset > -BANK_CYCLES)
 
 
 def test_strict(scene):

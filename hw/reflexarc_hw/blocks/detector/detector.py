@@ -90,34 +90,34 @@ class Detector(wiring.Component):
         active = Signal()  # it is evaluated
         m.d.comb += active.eq(active_valid & bank.enable)
 
-        # A change of the model: at once where nothing is under way, else at the boundary, at the latest.
-        due, due_bank, due_valid, load_begins = Signal(), Signal(), Signal(), Signal()
-        asked_valid, asked_active = Signal(), Signal()
-        quiet = Signal(range(QUIET_CYCLES + 1))  # cycles without a line
-        boundary, line_boundary, swaps = Signal(), Signal(), Signal()
-        by_samples = active & (settings.source == ViewSource.SAMPLE)
+        # A change of the model: where nothing is under way, or else at the boundary. A load of the bank that it is to takes it back; one that comes
+        # in the cycle of the change is a load of the active bank, and refused, as the loader hears of it a cycle later.
+        due, due_bank, due_valid, armed, changes, swaps = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
+        asked_valid, asked_active, taken_back = Signal(), Signal(), Signal()
+        quiet, at_rest = Signal(range(QUIET_CYCLES + 1)), Signal()  # cycles without a line
+        load_begins, load_bank = Signal(), Signal()
         m.d.comb += [
             asked_valid.eq(Mux(bank.activate, loader.state_1, loader.state_0) == BankState.VALID),
-            asked_active.eq(active_valid & (bank.activate == active_bank)),
-            due_valid.eq(Mux(due_bank, loader.state_1, loader.state_0) == BankState.VALID),
-            load_begins.eq(bank.load_strobe & (bank.load == due_bank)),
-            line_boundary.eq(Mux(by_samples, values.line_first, self.pixel.valid & self.pixel.line_first)),
-            boundary.eq(
-                Mux(
-                    bank.swap_at == SwapAt.FRAME,
-                    self.frame_start,
-                    line_boundary | ((quiet == QUIET_CYCLES) & ~values.busy & ~view.busy & ~view.waits & ~head.busy),
-                )
-            ),
-            swaps.eq(due & due_valid & ~load_begins & ~bank.activate_strobe & boundary),
+            asked_active.eq((active_valid | swaps) & (bank.activate == Mux(swaps, due_bank, active_bank))),
+            due_valid.eq(due & (Mux(due_bank, loader.state_1, loader.state_0) == BankState.VALID)),
+            taken_back.eq(bank.activate_strobe | (bank.load_strobe & (bank.load == due_bank))),
+            changes.eq(armed & (bank.swap_at == SwapAt.LINE)),
+            swaps.eq((changes & (values.line_begins | at_rest)) | (armed & (bank.swap_at == SwapAt.FRAME) & self.frame_start)),
         ]
+        m.d.sync += [
+            at_rest.eq((quiet == QUIET_CYCLES) & ~values.busy & ~view.busy & ~view.waits & ~head.busy),
+            load_begins.eq(bank.load_strobe),
+            armed.eq(due_valid & ~taken_back & ~swaps),
+        ]
+        with m.If(bank.load_strobe):
+            m.d.sync += load_bank.eq(bank.load)
         with m.If(self.in_line | self.pixel.valid):
             m.d.sync += quiet.eq(0)
         with m.Elif(quiet != QUIET_CYCLES):
             m.d.sync += quiet.eq(quiet + 1)
         with m.If(bank.activate_strobe):
             m.d.sync += [due.eq(asked_valid & ~asked_active), due_bank.eq(bank.activate)]
-        with m.Elif(swaps | ~due_valid):
+        with m.Elif(swaps | ~due_valid | taken_back):
             m.d.sync += due.eq(0)
         with m.If(swaps):
             m.d.sync += [active_bank.eq(due_bank), active_valid.eq(1), settings.eq(Mux(due_bank, offered[1], offered[0]))]
@@ -143,8 +143,8 @@ class Detector(wiring.Component):
         result = head.verdict
         event = Signal()
         m.d.comb += [
-            loader.start.eq(bank.load_strobe),
-            loader.start_bank.eq(bank.load),
+            loader.start.eq(load_begins),
+            loader.start_bank.eq(load_bank),
             loader.data_strobe.eq(bank.load_data_strobe),
             loader.data.eq(bank.load_data),
             loader.end.eq(bank.load_end_strobe & bank.load_end),
@@ -153,7 +153,7 @@ class Detector(wiring.Component):
             #
             values.settings.eq(settings),
             values.active.eq(active),
-            values.may_change.eq(due),
+            values.changes.eq(changes),
             values.clear.eq(clear),
             values.pixel.eq(self.pixel),
             values.samples.eq(self.samples),
@@ -199,7 +199,7 @@ class Detector(wiring.Component):
             neighbours.index.eq(view.origin.index),
             neighbours.line.eq(view.origin.line),
             neighbours.frame.eq(view.origin.frame),
-            neighbours.mark.eq(event),
+            neighbours.mark.eq(self.detection.valid),
             event.eq(result.valid & result.event & ~neighbours.is_near & ~stop),
         ]
 
