@@ -21,6 +21,7 @@ from reflexarc_hw.lib.approach import approach
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import CODE, POSITION, SAMPLES
 from reflexarc_hw.lib.memory import Ram
+from reflexarc_hw.lib.own_register import own_register
 
 ERROR = signed(6 + ERROR_FRACTION_BITS)  # Q6.12
 INTEGRAL_FRACTION_BITS = ERROR_FRACTION_BITS + KI_FRACTION_BITS
@@ -115,7 +116,7 @@ class Feedback(wiring.Component):
             self.engaged.eq(on & live & ~hold & ~taken),
         ]
         # Base and integral are a few cycles behind what was followed: a sample whose sums would be made of older ones changes nothing.
-        followed = Signal(3)
+        followed = Signal(4)
         m.d.sync += followed.eq(Cat(follows, followed))
 
         sample = Signal.like(self.samples[0])
@@ -177,10 +178,11 @@ class Feedback(wiring.Component):
                 product.eq(table.read_data[TABLE_VALUE_BITS:].as_signed() * Cat(rest, Const(0, 1)).as_signed()),
                 value.eq(table.read_data[:TABLE_VALUE_BITS]),
             ]
-        # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits. The second multiplier and the bus have copies, one behind the other:
+        # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits. 8: either multiplier has a copy of its own, and the bus one behind them:
         # a register can stand beside one multiplier only, and half of their cycle is their own.
-        error, error_late, reported = Signal(ERROR), Signal(ERROR), Signal(ERROR)
-        m.d.sync += [error_late.eq(error), reported.eq(error_late)]
+        error, error_proportional, reported = Signal(ERROR), Signal(ERROR), Signal(ERROR)
+        m.d.sync += [error_proportional.eq(error), reported.eq(error_proportional)]
+        error_integral = own_register(m, error, "error_integral").as_signed()
         drop = VALUE_BITS - ERROR_FRACTION_BITS
         between = Signal(signed(TABLE_VALUE_BITS + 1))
         m.d.comb += between.eq(value + (product >> TABLE_REST_BITS))
@@ -212,15 +214,13 @@ class Feedback(wiring.Component):
         nearer = approach(m, "setpoint", valid[7], valid[8], setpoint, wanted, bank.setpoint_step)
         with m.If(valid[9]):
             m.d.sync += setpoint.eq(nearer)
-        # 8: the integral's product; 9: the proportional one, which nobody needs before. The gains too stand beside their multipliers.
+        # 9: products. The gains too stand beside their multipliers.
         ki, kp = Signal(signed(18)), Signal(signed(18))
         m.d.sync += [ki.eq(bank.ki), kp.eq(bank.kp)]
         integral_product = Signal(signed(ERROR.width + 18))  # Q.24
         proportional_product = Signal(signed(ERROR.width + 18))  # Q.20
-        with m.If(valid[7]):
-            m.d.sync += integral_product.eq(error * ki)
         with m.If(valid[8]):
-            m.d.sync += proportional_product.eq(error_late * kp)
+            m.d.sync += [integral_product.eq(error_integral * ki), proportional_product.eq(error_proportional * kp)]
         # Excitation: a square wave, counted in the very samples that have it; it begins with its positive half.
         excited = Signal(24)
         exciting, negative = Signal(), Signal()
@@ -239,35 +239,33 @@ class Feedback(wiring.Component):
             m.d.sync += excited.eq(excited + 1)
             with m.If(excited + 1 >= excitation_samples):
                 m.d.sync += [excited.eq(0), negative.eq(~negative)]
-        # 9: slew limit; what is added to the integral; the integral's limits, which leave room for the feed
+        # 9: the integral with the feed, and its limits, which leave room for the feed. 10: slew limit; what is added to the integral beside the step
         step = Signal(signed(ERROR.width + 18))  # Q.24
-        beside = Signal(WIDE)
+        integral = Signal(INTEGRAL, init=self._rest << INTEGRAL_FRACTION_BITS)
+        fed, beside, unstepped = Signal(WIDE), Signal(WIDE), Signal(WIDE)
         low, high = Signal(INTEGRAL), Signal(INTEGRAL)  # registered: the limits are quasi-static
         least, most = Signal(WIDE), Signal(WIDE)
         slew = Cat(Const(0, INTEGRAL_FRACTION_BITS - 12), bank.slew, Const(0, 1)).as_signed()
         feed_wide = _widen(feed, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
         m.d.sync += [low.eq(_widen(bank.low, INTEGRAL_FRACTION_BITS)), high.eq(_widen(bank.high, INTEGRAL_FRACTION_BITS))]
+        proportional = _widen(proportional_product, INTEGRAL_FRACTION_BITS - PROPORTIONAL_FRACTION_BITS)
         with m.If(valid[8]):
-            m.d.sync += step.eq(_step_to(integral_product, slew))
+            m.d.sync += fed.eq(integral + feed_wide)
         with m.If(valid[9]):
-            m.d.sync += beside.eq(_widen(proportional_product, INTEGRAL_FRACTION_BITS - PROPORTIONAL_FRACTION_BITS) + feed_wide)
+            m.d.sync += [step.eq(_step_to(integral_product, slew)), beside.eq(proportional + feed_wide), unstepped.eq(proportional + fed)]
         with m.If(valid[8] | follows):
             m.d.sync += [least.eq(low - feed_wide), most.eq(high - feed_wide)]
-        # 10: sum, unclamped; what stands beside it; the displacement
-        integral = Signal(INTEGRAL, init=self._rest << INTEGRAL_FRACTION_BITS)
-        total = Signal(WIDE)
+        # 10: the displacement
         base = Signal(WIDE, init=self._rest << INTEGRAL_FRACTION_BITS)  # Q24.24
         displacement = Signal(POSITION)  # Q20.12
         displaced = approach(m, "displacement", valid[7], valid[8], displacement, height, bank.hold_step)
         moved = Signal()  # the base moves, and a displacement begins anew from there
         with m.If(moved):
             m.d.sync += displacement.eq(0)
-        with m.Elif(valid[9] & ~(self.engaged | hold | taken | follows | followed[:2].any())):
+        with m.Elif(valid[9] & ~(self.engaged | hold | taken | follows | followed[:3].any())):
             m.d.sync += displacement.eq(displaced)
-        with m.If(valid[9]):
-            m.d.sync += total.eq(integral + step)
-        # 11: sum with what stands beside it, or what is held. Limits never move what is held: they are no narrower than where it stopped.
-        raw = Signal(WIDE)
+        # 11: sums, unclamped, or what is held. Limits never move what is held: they are no narrower than where it stopped.
+        total, raw = Signal(WIDE), Signal(WIDE)
         counts, held = Signal(), Signal()
         stood = Signal(POSITION, init=self._rest << POSITION_FRACTION_BITS)
         stood_wide = _widen(stood, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
@@ -277,9 +275,10 @@ class Feedback(wiring.Component):
             m.d.sync += [stood_below.eq(_greater(low, stood_wide)), stood_above.eq(_greater(stood_wide, high))]
         with m.If(valid[10]):
             lately = follows | followed.any()
+            m.d.sync += total.eq(integral + step)
             m.d.sync += [counts.eq(self.engaged & ~lately), held.eq(~self.engaged & ~lately), bottom.eq(low), top.eq(high)]
             with m.If(self.engaged):
-                m.d.sync += raw.eq(total + beside)
+                m.d.sync += raw.eq(unstepped + step)
             with m.Else():
                 m.d.sync += raw.eq(base + feed_wide + _widen(displacement, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS))
                 with m.If(stood_below):
