@@ -248,8 +248,10 @@ def test_a_softmax_at_the_end_is_noted(tmp_path: Path) -> None:
 
 def test_members_of_an_ensemble(tmp_path: Path) -> None:
     save_model(tmp_path / "model.onnx", outputs=9, head={"members": 3, "disagreement": True})
-    save_calibration(tmp_path / "calibration.npz")
+    save_calibration(tmp_path / "calibration.npz", labels=True)
     made = fit(make_ready(Request(tmp_path / "model.onnx", "small", tmp_path / "calibration.npz")), Calibration(), 8)
+    first = made.ready.prepared.run(inputs())[:, :3].argmax(axis=1)  # type: ignore[union-attr]
+    assert made.report["accuracy"]["after"] == pytest.approx((first == np.arange(50) % 3).mean())
     assert (made.head.members, made.head.classes, made.head.disagreement_class) == (3, 3, 3)
     prepared = made.ready.prepared
     assert prepared is not None

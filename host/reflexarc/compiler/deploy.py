@@ -127,7 +127,7 @@ def make_ready(request: Request) -> Ready:
             raise
         refusal = error
     if prepared is not None:
-        accuracy, comparison = _accuracy(request, prepared, inputs, labels), prepared.compare()
+        accuracy, comparison = _accuracy(request, prepared, head.members, inputs, labels), prepared.compare()
     seconds = time.perf_counter() - begun
     return Ready(request, source, view, head, source.labels, prepared, refusal, proven, accuracy, comparison, seconds)
 
@@ -161,7 +161,9 @@ def prove(prepared: Prepared) -> Proven:
     return found
 
 
-def _accuracy(request: Request, prepared: Prepared, inputs: Float32 | None, labels: NDArray[np.int64] | None) -> Mapping[str, Any] | None:
+def _accuracy(
+    request: Request, prepared: Prepared, members: int, inputs: Float32 | None, labels: NDArray[np.int64] | None
+) -> Mapping[str, Any] | None:
     """Before and after quantization, on the validation data or on calibration data that have labels."""
     if request.validation is not None:
         values, allowed = read_validation(request.validation, prepared.source)
@@ -173,8 +175,9 @@ def _accuracy(request: Request, prepared: Prepared, inputs: Float32 | None, labe
         return None
     from reflexarc.compiler.runtime import Session
 
-    before = Session(prepared.source.to_onnx(), optimized=True).run_each(values).reshape(len(values), -1).argmax(axis=1)
-    after = prepared.run(values).argmax(axis=1)
+    both = (Session(prepared.source.to_onnx(), optimized=True).run_each(values).reshape(len(values), -1), prepared.run(values))
+    # What counts is the class of the first member.
+    before, after = (outputs[:, : outputs.shape[1] // members].argmax(axis=1) for outputs in both)
     classes = max(allowed.shape[1], int(before.max()) + 1, int(after.max()) + 1)
     allowed = np.pad(allowed, ((0, 0), (0, classes - allowed.shape[1])))
     rows = np.arange(len(values))

@@ -49,7 +49,8 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield _line("compiled in", f"{report['compile_s']:.3g} s")
     if tried := report.get("trial"):
         told = f"{tried['pixels']:,} pixels, lost {tried['pixels_lost']}; {tried['evaluations']:,} evaluations, missed {tried['missed']}"
-        yield _line("scan", f"{told}; {tried['events']} events")
+        verdict = f"; a verdict {tried['cycles_to_verdict']:,} cycles after its last input" if tried.get("cycles_to_verdict") else ""
+        yield _line("scan", f"{told}; {tried['events']} events{verdict}")
 
 
 def _line(name: str, text: str) -> str:
