@@ -15,8 +15,7 @@ from reflexarc_hw.blocks.detector.neighbours import Neighbours
 
 EVALUATIONS = 3000
 FRAMES = 150
-VERDICT_CYCLES = 1  # from the first output of one that comes alone, and a cycle more for each further one
-MEMBER_CYCLES = 1  # from the verdict's margin to the verdict
+VERDICT_CYCLES = 2  # from the first output of one that comes alone, and a cycle more for each further one
 NEAR_CYCLES = 5  # from the question
 CLEAR_CYCLES = 1025  # from a frame to the next one, if that is to remember
 

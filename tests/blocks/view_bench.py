@@ -27,7 +27,6 @@ class ViewBench(wiring.Component):
             | {
                 "bank": In(1),
                 "active": In(1),
-                "may_change": In(1),
                 "clear": In(1),
                 "stop": In(1),
                 "pixels": In(16),
@@ -94,7 +93,6 @@ class ViewBench(wiring.Component):
         m.d.comb += [
             values.settings.eq(words),
             view.settings.eq(words),
-            values.may_change.eq(self.may_change),
             values.active.eq(self.active),
             values.clear.eq(self.clear),
             values.marker.x.eq(self.x),

@@ -8,7 +8,7 @@ from reflexarc.contract.model import OUTPUTS, PARAMETERS, QUAD
 from reflexarc_hw.blocks.detector.control import LAYER, MARKS
 from reflexarc_hw.blocks.detector.memories import STORED, SUM
 
-TREE_STAGES = 2
+HALVES = 2  # of the outputs, that have their own copies of the operands
 # One to four outputs of a tile. ``ends``: the last ones of the layer.
 QUAD_MARKS = data.StructLayout({"valid": 1, "count": 3, "ends": 1})
 
@@ -48,7 +48,7 @@ class Array(wiring.Component):
                 "restart": In(1),
                 "layer": In(LAYER),
                 "marks": In(MARKS),
-                "operands": In(data.ArrayLayout(STORED, lanes)),
+                "operands": In(data.ArrayLayout(data.ArrayLayout(STORED, lanes), HALVES)),
                 "weights": In(data.ArrayLayout(STORED, OUTPUTS * lanes)),
                 "parameter_enable": Out(1),
                 "parameter": Out(range(PARAMETERS // QUAD)),
@@ -73,7 +73,8 @@ class Array(wiring.Component):
             for lane in range(self._lanes):
                 product = Signal(signed(16), name=f"product_{output}_{lane}")
                 with m.If(at[3].multiplies):
-                    m.d.sync += product.eq(self.operands[lane] * self.weights[output * self._lanes + lane])
+                    operand = self.operands[output * HALVES // OUTPUTS][lane]
+                    m.d.sync += product.eq(operand * self.weights[output * self._lanes + lane])
                 products.append(product)
             total = add_tree(m, products, [at[4].multiplies, at[5].multiplies], f"tree_{output}")
             running = Signal(SUM, name=f"sum_{output}")

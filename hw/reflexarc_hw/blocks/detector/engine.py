@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.model import LANES, OUTPUTS, QUAD, RING_BYTES, LayerFlag
-from reflexarc_hw.blocks.detector.array import QUAD_MARKS, Array
+from reflexarc_hw.blocks.detector.array import HALVES, QUAD_MARKS, Array
 from reflexarc_hw.blocks.detector.control import ARRAY_CYCLES, MARKS, TABLE_CYCLES, Control, has
 from reflexarc_hw.blocks.detector.memories import (
     LOAD,
@@ -20,6 +20,7 @@ from reflexarc_hw.blocks.detector.memories import (
     Weights,
 )
 from reflexarc_hw.blocks.detector.requantize import REQUANTIZE_CYCLES, Requantizer
+from reflexarc_hw.lib.own_register import own_register
 
 RESTART_CYCLES = 18  # from ``abort`` to the first step's issue at the earliest
 
@@ -98,25 +99,32 @@ class Engine(wiring.Component):
         for bank in range(lanes):
             m.d.comb += [activations.read_rows[bank].eq(step.rows[bank]), ring.read_rows[bank].eq(step.rows[bank])]
 
-        # Stage 3: operands. A register at the weights' memory and one at the multipliers: the way from one to the other takes a cycle.
+        # Stage 3: operands. A register at the weights' memory and one at the multipliers: the way from one to the other takes a cycle. Operands are
+        # kept twice, for the multipliers of half the outputs each, which fill half of a chip. Either half has its own enable, or synthesis would
+        # make one register of both.
         weight_row = Signal(data.ArrayLayout(STORED, OUTPUTS * lanes))
-        operands = Signal(data.ArrayLayout(STORED, lanes))
+        operands = [Signal(data.ArrayLayout(STORED, lanes), name=f"operands_{half}") for half in range(HALVES)]
+        enables = [marks[2].multiplies, own_register(m, marks[1].multiplies & ~restart, "multiplies_2")]
         read = Signal(data.ArrayLayout(STORED, lanes))  # by bank
         m.d.comb += read.eq(Mux(from_ring, ring.read_data.as_value(), activations.read_data.as_value()))
-        with m.If(marks[2].multiplies):
-            m.d.sync += weight_row.eq(weights.read_data)
-            for lane in range(lanes):
-                in_turn = Signal(STORED, name=f"in_turn_{lane}")
-                with m.Switch(turn[2]):
-                    for index in range(lanes):
-                        with m.Case(index):
-                            m.d.comb += in_turn.eq(read[(lane + index) % lanes])
-                m.d.sync += operands[lane].eq(Mux(inside[2][lane], in_turn, layer.pad))
+        for half in range(HALVES):
+            with m.If(enables[half]):
+                size = len(weight_row.as_value()) // HALVES
+                m.d.sync += weight_row.as_value().word_select(half, size).eq(weights.read_data.word_select(half, size))
+        for lane in range(lanes):
+            in_turn = Signal(STORED, name=f"in_turn_{lane}")
+            with m.Switch(turn[2]):
+                for index in range(lanes):
+                    with m.Case(index):
+                        m.d.comb += in_turn.eq(read[(lane + index) % lanes])
+            for half in range(HALVES):
+                with m.If(enables[half]):
+                    m.d.sync += operands[half][lane].eq(Mux(inside[2][lane], in_turn, layer.pad))
         m.d.comb += [
             array.restart.eq(restart),
             array.layer.eq(layer),
             array.marks.eq(marks[3]),
-            array.operands.eq(operands),
+            *(array.operands[half].eq(operands[half]) for half in range(HALVES)),
             array.weights.eq(weight_row),
             parameters.read_enable.eq(array.parameter_enable),
             parameters.read_address.eq(Cat(array.parameter, self.bank)),

@@ -20,7 +20,7 @@ VERDICT = data.StructLayout({"valid": 1, "event": 1, "class_id": 8, "greatest": 
 
 
 class Head(wiring.Component):
-    """Outputs are kept as they come and compared one a cycle, the first one in the cycle in which it comes.
+    """Outputs are kept as they come and taken one a cycle, the first one in the cycle in which it comes.
 
     ``class_id`` is what an event carries, ``greatest`` what the first member says; there must be ``classes`` times ``members`` outputs. ``output``
     is number ``select`` of the last evaluation, a cycle late; it stands from an evaluation's first outputs to its verdict.
@@ -41,7 +41,7 @@ class Head(wiring.Component):
         # Kept: output n in file n % QUAD, so that four of them find a place at once.
         written, read = Signal(PLACE_BITS), Signal(PLACE_BITS)
         came, ended = Signal(), Signal()  # outputs of an evaluation that has no verdict yet; all of them
-        empty, compares, final = Signal(), Signal(), Signal()
+        empty, takes, final = Signal(), Signal(), Signal()
         kept = []
         for index in range(QUAD):
             m.submodules[f"file_{index}"] = file = RegisterFile(STORED, OUTPUTS_MAX // QUAD, 1)
@@ -63,33 +63,42 @@ class Head(wiring.Component):
                     m.d.comb += out_of_files.eq(kept[index])
         m.d.comb += [
             empty.eq(written == read),
-            compares.eq(~empty | self.outputs.valid),
+            takes.eq(~empty | self.outputs.valid),
             final.eq(Mux(empty, self.outputs.last & (self.outputs.count == 1), ended & ((read + 1)[:PLACE_BITS] == written))),
         ]
         with m.If(self.outputs.valid):
             m.d.sync += [written.eq(written + self.outputs.count), came.eq(1), ended.eq(self.outputs.last)]
-        with m.If(compares):
+        with m.If(takes):
             m.d.sync += read.eq(read + 1)
         with m.If(~self.busy & ~self.outputs.valid):
             m.d.sync += self.output.eq(out_of_files)
 
-        # A member's greatest, and the second one or the floor.
+        # One after the other; a member's greatest, and the second one or the floor.
         value = Signal(STORED)
-        number = Signal(6)  # of the class
-        member = Signal(3)
-        greatest, second, best = Signal(STORED), Signal(STORED), Signal(6)
-        class_last = Signal()
+        number, member = Signal(6), Signal(3)  # of the class, of its group
+        class_first, class_last, of_first = Signal(), Signal(), Signal()
+        compared, class_ends, evaluation_ends = Signal(), Signal(), Signal()  # of the one that is compared
+        greatest, second, best, compared_number = Signal(STORED), Signal(STORED), Signal(6), Signal(6)
         member_done, member_first, evaluation_done = Signal(), Signal(), Signal()
-        m.d.comb += [
-            value.eq(Mux(empty, self.outputs.values[0], out_of_files)),
-            class_last.eq(number + 1 == settings.classes),
-        ]
-        m.d.sync += [member_done.eq(compares & (class_last | final)), evaluation_done.eq(compares & final)]
-        with m.If(compares):
-            m.d.sync += [number.eq(Mux(class_last, 0, number + 1)), member.eq(member + class_last), member_first.eq(member == 0)]
-            with m.If((number == 0) | (value > greatest)):
-                m.d.sync += [greatest.eq(value), best.eq(number)]
-            with m.If(number == 0):
+        m.d.comb += class_last.eq(number + 1 == settings.classes)
+        m.d.sync += compared.eq(takes)
+        with m.If(takes):
+            m.d.sync += [
+                value.eq(Mux(empty, self.outputs.values[0], out_of_files)),
+                class_first.eq(number == 0),
+                class_ends.eq(class_last | final),
+                evaluation_ends.eq(final),
+                of_first.eq(member == 0),
+                compared_number.eq(number),
+                number.eq(Mux(class_last, 0, number + 1)),
+                member.eq(member + class_last),
+            ]
+        m.d.sync += [member_done.eq(compared & class_ends), evaluation_done.eq(compared & evaluation_ends)]
+        with m.If(compared):
+            m.d.sync += member_first.eq(of_first)
+            with m.If(class_first | (value > greatest)):
+                m.d.sync += [greatest.eq(value), best.eq(compared_number)]
+            with m.If(class_first):
                 m.d.sync += second.eq(settings.floor)
             with m.Elif(value > greatest):
                 m.d.sync += second.eq(Mux(greatest > second, greatest, second))
@@ -137,8 +146,8 @@ class Head(wiring.Component):
             ]
         with m.If(self.verdict.valid):
             m.d.sync += came.eq(0)
-        with m.If(self.clear | (compares & final)):
+        with m.If(self.clear | (takes & final)):
             m.d.sync += [written.eq(0), read.eq(0), number.eq(0), member.eq(0), ended.eq(0)]
         with m.If(self.clear):
-            m.d.sync += [came.eq(0), member_done.eq(0), evaluation_done.eq(0), margin_done.eq(0)]
+            m.d.sync += [came.eq(0), compared.eq(0), member_done.eq(0), evaluation_done.eq(0), margin_done.eq(0)]
         return m

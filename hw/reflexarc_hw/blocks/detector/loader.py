@@ -136,9 +136,7 @@ class Loader(wiring.Component):
                 states[self.start_bank].eq(BankState.LOADING),
                 expected.eq(Expected.MAGIC),
                 crc.eq(CRC_INIT),
-                taken.eq(0),
-                looked_at.eq(0),
             ]
         with m.If(self.end | accepted):
-            m.d.sync += self.load.enable.eq(0)
+            m.d.sync += [self.load.enable.eq(0), taken.eq(0), looked_at.eq(0)]
         return m

@@ -75,13 +75,13 @@ class Values(wiring.Component):
     A record that comes before the one before it is taken in is missing: ``overrun`` strobes, the one before it ``ends`` and nothing is taken in
     until the next that is ``first``.
 
-    ``clear`` drops what is under way. Where ``may_change`` is high, settings may become others with a clear in the cycle in which a pixel comes:
-    it is looked at with the new ones.
+    ``clear`` drops what is under way. Where ``changes`` is high and a line begins, which is told by ``line_begins`` in the cycle after its first pixel,
+    the settings become others in that cycle, with a clear, and the pixel is looked at with them.
     """
 
     settings: In(SETTINGS)
     active: In(1)
-    may_change: In(1)
+    changes: In(1)
     clear: In(1)
     pixel: In(PIXEL)
     samples: In(SAMPLES)
@@ -96,7 +96,7 @@ class Values(wiring.Component):
     value: Out(VALUE)
     busy: Out(1)
     overrun: Out(1)
-    line_first: Out(1)  # a line begins, as a view of samples sees it: in the cycle in which its first sample is taken in
+    line_begins: Out(1)
 
     def elaborate(self, platform):
         m = Module()
@@ -128,7 +128,6 @@ class Values(wiring.Component):
                 sample_origin.y.eq(self.marker.y),
                 sample_origin.time.eq(self.time),
             ]
-        m.d.comb += self.line_first.eq(sampled & sample_line)
 
         # What comes: a pixel, a sample or a push.
         occupied, arrived = Signal(), Signal()  # a record is being taken in; one came in the cycle before and is looked at now
@@ -137,19 +136,24 @@ class Values(wiring.Component):
         backward, looked_for = Signal(), Signal()
         fresh = Signal(init=1)  # the next push begins anew
         m.d.comb += [
-            takes_pixel.eq(self.pixel.valid & ((self.active & is_pixel) | self.may_change) & ~sampled),
+            takes_pixel.eq(self.pixel.valid & ((self.active & is_pixel) | self.changes) & ~sampled),
             takes_push.eq(self.push_strobe & self.active & is_program & ~takes_pixel),
             comes.eq(takes_pixel | sampled | takes_push),
-            free.eq(~(occupied | arrived) | release | self.clear),
+            free.eq(~(occupied | arrived)),
             backward.eq((settings.view_flags & ViewFlag.BACKWARD) != 0),
             looked_for.eq(is_pixel & self.active & (self.pixel.direction == backward) & ~self.pixel.second),
         ]
         kind = Signal(ViewSource)
         sums = {channel: Signal(shape, name=f"sum_{channel.name.lower()}") for channel, shape in KEPT.items()}
         number = Signal(SAMPLES_BITS)
-        direction, second, first, last = Signal(), Signal(), Signal(), Signal()
+        direction, second, first, last, of_line_first = Signal(), Signal(), Signal(), Signal(), Signal()
         origin = Signal(ORIGIN)
-        m.d.sync += arrived.eq(comes & free)
+        held_back = Signal()  # till the settings are others
+        m.d.comb += [
+            self.line_begins.eq(arrived & of_line_first),
+            held_back.eq(self.line_begins & self.changes),
+        ]
+        m.d.sync += arrived.eq((comes & free) | held_back)
         with m.If(comes & free):
             with m.If(sampled):
                 m.d.sync += [
@@ -160,6 +164,7 @@ class Values(wiring.Component):
                     number.eq(1),
                     first.eq(sample_first),
                     last.eq(sample_last),
+                    of_line_first.eq(sample_line),
                     origin.eq(sample_origin),
                 ]
             with m.Elif(takes_pixel):
@@ -171,6 +176,7 @@ class Values(wiring.Component):
                     second.eq(self.pixel.second),
                     first.eq(self.pixel.line_first),
                     last.eq(self.pixel.line_last),
+                    of_line_first.eq(self.pixel.line_first),
                     origin.x.eq(self.pixel.x),
                     origin.y.eq(self.pixel.y),
                     origin.time.eq(self.time),
@@ -183,6 +189,7 @@ class Values(wiring.Component):
                     number.eq(1),
                     first.eq(fresh),
                     last.eq(0),
+                    of_line_first.eq(0),
                     origin.x.eq(self.marker.x),
                     origin.y.eq(self.marker.y),
                     origin.time.eq(self.time),
@@ -190,31 +197,35 @@ class Values(wiring.Component):
 
         # Does the view want it? And would it have wanted what came and found no place? ``opened``: there was a first one and no end since.
         opened, broken, gap = Signal(), Signal(), Signal(init=1)
-        accept, early, early_first = Signal(), Signal(), Signal()
+        accept, early, early_first, overrun_first = Signal(), Signal(), Signal(), Signal()
         with m.If(kind == ViewSource.PIXEL):
-            m.d.comb += accept.eq(arrived & self.active & is_pixel & (direction == backward) & ~second & (opened | first))
+            m.d.comb += accept.eq(arrived & ~held_back & self.active & is_pixel & (direction == backward) & ~second & (opened | first))
         with m.Else():
-            m.d.comb += accept.eq(arrived & self.active & (kind == settings.source) & (opened | first))
+            m.d.comb += accept.eq(arrived & ~held_back & self.active & (kind == settings.source) & (opened | first))
         m.d.comb += [
             early_first.eq(Mux(sampled, sample_first, Mux(takes_pixel, self.pixel.line_first, fresh))),
             early.eq((sampled | (takes_pixel & looked_for) | takes_push) & (opened | early_first)),
-            self.overrun.eq(early & ~free),
         ]
+        m.d.sync += self.overrun.eq(early & ~free & ~self.clear)
+        with m.If(early):
+            m.d.sync += overrun_first.eq(early_first)
         with m.If(accept):
             m.d.sync += [occupied.eq(1), opened.eq(~last)]
-        with m.If(release):
-            m.d.sync += [occupied.eq(0), broken.eq(0)]
         with m.If(takes_push):
             m.d.sync += fresh.eq(0)
         with m.If(self.overrun):
             m.d.sync += [broken.eq(1), opened.eq(0)]
+        with m.If(release | ~occupied):
+            m.d.sync += broken.eq(0)
+        with m.If(release):
+            m.d.sync += occupied.eq(0)
 
         # Lines and frames, whether their first pixels find a place or not.
         line, frame, frame_due, new_frame = Signal(LINE_BITS), Signal(), Signal(), Signal()
         line_starts, next_line = Signal(), Signal(LINE_BITS)
         frame_starts = Signal()
         m.d.comb += [
-            line_starts.eq(is_pixel & ((accept & first) | (self.overrun & early_first))),
+            line_starts.eq(is_pixel & ((accept & first) | (self.overrun & overrun_first))),
             frame_starts.eq(frame_due | line.all()),  # a line's number never comes again in what is taken as a frame
             next_line.eq(Mux(frame_starts, 0, line + 1)),
         ]
@@ -242,8 +253,9 @@ class Values(wiring.Component):
 
         # From one channel to the next: its sum, its mean, and if need be what that is above the line's.
         state = Signal(State)
-        channel, channel_last = Signal((CHANNELS - 1).bit_length()), Signal()
-        chosen = Signal(Channel)
+        channel, next_channel, channel_last = Signal((CHANNELS - 1).bit_length()), Signal((CHANNELS - 1).bit_length()), Signal()
+        chosen = Signal(Channel)  # what that channel is
+        cleared = Signal()  # in the cycle before, and so it is not known yet
         total = Signal(SUM)
         has_line_mean, of_line = Signal(), Signal()
         own = Signal(MEAN)
@@ -252,30 +264,31 @@ class Values(wiring.Component):
         value, room, gives = self.value, Signal(), Signal()
         m.d.comb += [
             channel_last.eq(channel + 1 == settings.channels),
-            chosen.eq(Array([settings[f"channel_{index}"] for index in range(CHANNELS)])[channel]),
+            next_channel.eq(Mux(channel_last | cleared, 0, channel + 1)),
             has_line_mean.eq(is_pixel & ((settings.view_flags & ViewFlag.LINE_MEAN) != 0)),
             line_sums.read_address_0.eq(channel),
             line_sums.write_address.eq(channel),
             line_sums.write_data.eq(running),
             mean.total.eq(total),
             mean.number.eq(Mux(of_line, pixels, number)),
-            room.eq(~value.valid | self.taken),
+            room.eq(~value.valid),
             self.busy.eq(occupied | arrived | value.valid),
         ]
+        m.d.sync += cleared.eq(self.clear)
+        with m.If(cleared | gives):
+            of_settings = Array([settings[f"channel_{index}"] for index in range(CHANNELS)])[next_channel]
+            m.d.sync += chosen.eq(Mux(is_program, Channel.Z, of_settings))
         with m.Switch(state):
             with m.Case(State.SELECT):
-                with m.If(accept | occupied):
-                    with m.If(is_program):
-                        m.d.sync += total.eq(sums[Channel.Z])
-                    with m.Else():
-                        with m.Switch(chosen):
-                            for one in Channel:
-                                with m.Case(one):
-                                    fraction = 0 if one is Channel.Z else FRACTION_BITS
-                                    m.d.sync += total.eq(Cat(Const(0, fraction), sums[one]).as_signed())
+                with m.If((accept | occupied) & ~cleared):
+                    with m.Switch(chosen):
+                        for one in Channel:
+                            with m.Case(one):
+                                fraction = 0 if one is Channel.Z else FRACTION_BITS
+                                m.d.sync += total.eq(Cat(Const(0, fraction), sums[one]).as_signed())
                     m.d.sync += [state.eq(State.START), of_line.eq(0)]
-                    with m.If(accept & first):
-                        m.d.sync += channel.eq(0)
+                with m.If(accept & first):
+                    m.d.sync += channel.eq(0)
             with m.Case(State.START):
                 m.d.comb += mean.start.eq(1)
                 m.d.sync += state.eq(State.MEAN)
@@ -320,9 +333,9 @@ class Values(wiring.Component):
                 value.first.eq(record_first),
                 value.gap.eq(record_gap),
                 value.frame.eq(record_frame),
-                value.ends.eq((broken | last) & (channel_last | is_program)),
-                value.whole.eq(~broken & last),
-                channel.eq(Mux(channel_last, 0, channel + 1)),
+                value.ends.eq((broken | self.overrun | last) & (channel_last | is_program)),
+                value.whole.eq(~broken & ~self.overrun & last),
+                channel.eq(next_channel),
             ]
             with m.If((channel == 0) | is_program):
                 m.d.sync += value.origin.eq(origin)
