@@ -33,6 +33,7 @@ from reflexarc_hw.blocks.system import System
 from reflexarc_hw.blocks.trajectory import Trajectory
 from reflexarc_hw.lib.bus import BusSignature, Fabric
 from reflexarc_hw.lib.formats import OUTPUTS, SAMPLES
+from reflexarc_hw.lib.own_register import own_register
 from reflexarc_hw.lib.packet import WORD
 from reflexarc_hw.platforms.board import FULL, Board
 from reflexarc_hw.platforms.timing import Rate
@@ -138,6 +139,8 @@ class Core(wiring.Component):
         pause = reaction.hold | sequencer.pause
         pulse = reaction.pulse | asks[Request.PULSE]
         pulse_limits = reaction.hold | asks[Request.PULSE_LIMITS]
+        # What looks for events hears of a frame and of its end a cycle late: both come out of all that starts and stops a scan.
+        scan_begins, scan_aborted = own_register(m, scan.frame_start, "scan_begins"), own_register(m, scan.aborted, "scan_aborted")
         in_scan = (scan.state != ScanState.IDLE) & (scan.state != ScanState.MOVING)
         m.d.comb += [
             system.adc.eq(self.adc),
@@ -251,13 +254,13 @@ class Core(wiring.Component):
             detector.marker.eq(scan.marker),
             detector.pixels.eq(scan.pixels),
             detector.in_line.eq(in_scan),
-            detector.frame_start.eq(scan.frame_start),
-            detector.aborted.eq(scan.aborted),
+            detector.frame_start.eq(scan_begins),
+            detector.aborted.eq(scan_aborted),
             detector.time.eq(system.time),
             #
             correlator.pixel.eq(capture.pixel),
-            correlator.frame_start.eq(scan.frame_start),
-            correlator.aborted.eq(scan.aborted),
+            correlator.frame_start.eq(scan_begins),
+            correlator.aborted.eq(scan_aborted),
             correlator.time.eq(system.time),
             #
             reaction.tick.eq(sample.valid),
