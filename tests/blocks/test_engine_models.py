@@ -64,12 +64,16 @@ def test_each_layer(engine, name, monkeypatch):
     prepared = prepare(MODELS / name / "model.canonical.onnx")
     model, network = prepared.canonical.model, prepared.network
     rng = np.random.default_rng([default_seed(), engine.lanes])
-    names = [tensor for tensor in prepared.built.placed if tensor in model.producers() and model.types[tensor] == np.uint8]
-    targets = {prepared.built.placed[tensor].stored for tensor in names} - {network.input}
+    placed = {
+        tensor: at
+        for tensor, at in prepared.built.placed.items()
+        if tensor in model.producers() and model.types[tensor] == np.uint8 and at.stored != network.input
+    }
+    targets = {at.stored for at in placed.values()}
     assert targets == {layer.target for layer in network.layers}, "a layer that nothing is compared with"
     count = -(-EACH // sum(network.shapes[target].size for target in targets))
     values = inputs(MODELS / name, model.input_shape[1:], count, rng)
-    session = Session(model.to_onnx(13, also=names), optimized=True)
+    session = Session(model.to_onnx(13, also=list(placed)), optimized=True)
     each = [session.run(value[None]) for value in values]
     shape = network.shapes[network.input]
     view = View(
@@ -88,8 +92,7 @@ def test_each_layer(engine, name, monkeypatch):
     compared = 0
     for place, tensor in enumerate(session.outputs):
         theirs = np.concatenate([outputs[place] for outputs in each])
-        placed = prepared.built.placed[tensor]
-        ours = placed.values(made[placed.stored], count)
+        ours = placed[tensor].values(made[placed[tensor].stored], count)
         np.testing.assert_array_equal(ours, theirs, f"{name}, {tensor}, seed {default_seed()}")
         compared += theirs.size
     print(f"{name}, {engine.lanes} lanes: {compared:,} activations of {len(session.outputs)} tensors, {count} inputs, 0 differences")

@@ -73,5 +73,7 @@ def test_random_networks(engine):
             outputs, cycles, _ = engine.run(stored(values), early_bytes=early, piece_bytes=last, spacing_cycles=REST_CYCLES)
             np.testing.assert_array_equal(outputs, expected, about)
             assert set(cycles) == {found.cycles.after}, about
-    print(f"{NETWORKS - too_large} networks, {engine.lanes} lanes: {compared:,} outputs, 0 differences from onnxruntime, cycles as predicted")
+    print(
+        f"{NETWORKS - too_large} networks, {engine.lanes} lanes: {compared:,} outputs, 0 differences from onnxruntime, cycles as predicted"
+    )
     assert too_large <= NETWORKS // 10
