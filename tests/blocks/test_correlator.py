@@ -18,7 +18,7 @@ BANK_CYCLES = 4
 PIXEL_CYCLES = 11  # from a pixel of one sample to the next, if that is not to be lost
 MEAN_CYCLES = 16  # more, where it has several
 # From a line's last pixel, of one sample, to the event, where no pixel comes meanwhile.
-EVENT_CYCLES = 1197
+EVENT_CYCLES = 1198
 NEGATIVE_CYCLES = 15  # more, where lines are unlike
 REST_CYCLES = 1500  # after which nothing is under way
 LIMITS = {
@@ -60,7 +60,9 @@ class Scene:
 
     def pixel(self, total: int, samples: int, channel: Channel, **flags: int) -> None:
         sums = {f"pixel_sum_{one.name.lower()}": 99 for one in Channel} | {f"pixel_sum_{channel.name.lower()}": total}
-        self.at(self.now, pixel_valid=1, pixel_samples=samples, time=self.now, x=3 * self.now, y=-self.now, **sums, **flags)
+        stands = {"pixel_samples": samples, "time": self.now, "x": 3 * self.now, "y": -self.now, **sums, **flags}
+        self.at(self.now, pixel_valid=1, **stands)
+        self.at(self.now + 1, **stands)
 
     def run(self, bench: Lockstep, *, restart: bool = True) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         for name in ("lines", "events", "correlation", "missed"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import succeeds
+from command_line import one_line, reflexarc, succeeds
 from running_board import RunningBoard, StartBoard, make_harmless
 
 from reflexarc.calibration import Calibration
@@ -182,3 +182,16 @@ def test_models_on_a_running_board(detecting_board: RunningBoard, tmp_path: Path
     assert detecting_board.read_raw("detector.model_id", "detector.radius") == [first["model_id"], first["head"]["radius"]]
     assert "will run at the next frame" in succeeds("models", "activate", "other", *board, *kept, "--at", "frame", timeout_s=SLOW_S)
     assert detecting_board.read_raw("detector.model_id", "detector.active")[1] >> 2 == 1
+
+
+def test_a_scan_with_a_model(detecting_board: RunningBoard, tmp_path: Path) -> None:
+    kept = ["--store", str(tmp_path / "kept")]
+    files = ["--calibration", str(ADATOMS / "calibration.npz"), "--out", str(tmp_path)]
+    succeeds("deploy", str(ADATOMS / "model.onnx"), *files, *kept, "--board", detecting_board.address, timeout_s=SLOW_S)
+    scan = ["--board", detecting_board.address, "--lockstep", "--pixels", "16", "--lines", "15", "--size", "4e-9", "--time-per-line", "4e-3"]
+    text = succeeds("scan", *scan, "--out", str(tmp_path / "scans"), "--detect", "adatoms", *kept, timeout_s=SLOW_S)
+    # 13 x 13 pixels: 4 places in each of 3 lines.
+    assert "of adatoms: " in text and "; 12 evaluations, 0 missed" in text
+    assert "looks at 13 pixels of 13 lines; the scan has 12 of 15" in one_line(
+        reflexarc("scan", *scan, "--pixels", "12", "--out", str(tmp_path / "scans"), "--detect", "adatoms", *kept)
+    )

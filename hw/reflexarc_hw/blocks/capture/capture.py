@@ -11,6 +11,7 @@ from reflexarc.contract.packets import HEADER_LAYOUT, PACKET_MAGIC, PIXEL_LAYOUT
 from reflexarc_hw.blocks.capture.pixel import PIXEL, SAMPLES_BITS, SUM
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import CODE, MARKER, POSITION, SAMPLE, SAMPLES, TIME
+from reflexarc_hw.lib.own_register import own_register
 from reflexarc_hw.lib.packet import WORD, PacketBuffer, pack_words
 
 COUNTERS = 2
@@ -101,8 +102,11 @@ class Capture(wiring.Component):
         done = {channel: Signal(SUM, name=f"done_{channel.name.lower()}") for channel in Channel}
         number, number_done = Signal(SAMPLES_BITS), Signal(SAMPLES_BITS)
         index, index_done = Signal(16), Signal(16)
+        # Half of the sums begin by a register of their own.
+        first = own_register(m, self.marker.first, "first")
+        begins = {channel: first if channel in (Channel.Z, Channel.COUNTER_0) else marker.first for channel in Channel}
         with m.If(counted):
-            m.d.sync += [sums[channel].eq(Mux(marker.first, 0, sums[channel]) + value) for channel, value in values.items()]
+            m.d.sync += [sums[channel].eq(Mux(begins[channel], 0, sums[channel]) + value) for channel, value in values.items()]
             m.d.sync += [number.eq(Mux(marker.first, 0, number) + 1), index.eq(marker.index)]
 
         # Its first pixel may be its only one.

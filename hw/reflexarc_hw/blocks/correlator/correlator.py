@@ -64,17 +64,17 @@ class Correlator(wiring.Component):
 
         # Pixels of the direction that is looked at. ``lonely``: the next line has no predecessor.
         opened, good, has_before, compares, lonely = Signal(), Signal(), Signal(), Signal(), Signal(init=1)
-        comes, takes, lost = Signal(), Signal(), Signal()
+        comes, takes, lost = Signal(), Signal(), Signal()  # a cycle after the pixel, whose numbers still stand
         first, last = Signal(), Signal()
         total, number = Signal(SUM), Signal(SAMPLES_BITS)
         x, y, time = Signal(POSITION), Signal(POSITION), Signal(TIME)
         spoilt = Signal(3)  # a line that can't be compared: strobes; the last two never come together
         m.d.comb += [
-            comes.eq(self.pixel.valid & bank.enable & (self.pixel.direction == bank.backward) & ~self.pixel.second),
             takes.eq(comes & (state == State.REST) & (opened | self.pixel.line_first)),
             lost.eq(comes & (state != State.REST) & (opened | self.pixel.line_first)),
             spoilt[0].eq(lost & (self.pixel.line_first | good)),
         ]
+        m.d.sync += comes.eq(self.pixel.valid & bank.enable & (self.pixel.direction == bank.backward) & ~self.pixel.second)
         with m.If(takes):
             m.d.sync += [
                 first.eq(self.pixel.line_first), last.eq(self.pixel.line_last), number.eq(self.pixel.samples), x.eq(self.pixel.x),

@@ -98,6 +98,7 @@ class Events(wiring.Component):
                 m.d.sync += event.valid.eq(0)
         sequence = Signal(32)
         lost, count = Signal(32), Signal(32)
+        more_lost = Signal(range(len(kept) + 2))
         content = Signal(RECORD)
         record = pack_words(EVENT_LAYOUT, {name: content[name] for name in RECORD.members})[:-1]
         word = Signal(range(8))
@@ -139,9 +140,7 @@ class Events(wiring.Component):
             with m.State("CRC"):
                 m.d.comb += buffer.write_crc.eq(1)
                 m.next = "WAIT"
-        with m.If(no_room | crowded.any()):
-            m.d.sync += lost.eq(lost + sum(crowded, start=no_room))
-        with m.If(tell.any()):
-            m.d.sync += count.eq(count + 1)
+        # Counted a cycle late: what is lost, and whose turn it is, is known late enough.
+        m.d.sync += [more_lost.eq(sum(crowded, start=no_room)), lost.eq(lost + more_lost), count.eq(count + self.detection.valid)]
         m.d.comb += [bank.count.eq(count), bank.lost.eq(lost)]
         return m

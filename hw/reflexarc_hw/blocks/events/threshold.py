@@ -70,7 +70,8 @@ class Threshold(wiring.Component):
         with m.If(ended):
             m.d.sync += [above.eq(over_sum > 0), below.eq(under_sum < 0), excess.eq(over_sum)]
         ready = Signal()  # below `off` since the last event; enabling starts with not ready, so a scan that begins on a feature is silent
-        m.d.comb += self.fires.eq(judged & self.enable & ready & above)
+        # A register, for it goes to all that an event starts. Since the last pixel's verdict ``ready`` stands.
+        m.d.sync += self.fires.eq(ended & self.enable & ready & (over_sum > 0))
         with m.If(~self.enable):
             m.d.sync += ready.eq(0)
         with m.Elif(judged):

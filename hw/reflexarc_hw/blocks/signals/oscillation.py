@@ -9,7 +9,7 @@ EXTRA_BITS = 15  # below the error's, so that the slowest low-pass moves for one
 STATE = signed(ERROR.width + EXTRA_BITS)  # Q6.27
 MEAN_EXTRA_BITS = 15
 MEAN = unsigned(32 + MEAN_EXTRA_BITS)  # Q12.35
-ENERGY_CYCLES = 6  # from ``error_valid`` to the new ``energy``
+ENERGY_CYCLES = 8  # from ``error_valid`` to the new ``energy``
 
 
 class Oscillation(wiring.Component):
@@ -28,7 +28,7 @@ class Oscillation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        valid = Signal(5)
+        valid = Signal(7)
         m.d.sync += valid.eq((valid << 1) | self.error_valid)
         fast, slow = Signal(STATE), Signal(STATE)
         fast_gap, slow_gap = Signal(signed(STATE.width + 1)), Signal(signed(STATE.width + 1))
@@ -46,15 +46,21 @@ class Oscillation(wiring.Component):
                 m.d.sync += band.eq(highest)
             with m.Elif(difference < lowest):
                 m.d.sync += band.eq(lowest)
-        square = Signal(2 * ERROR.width - 1)  # Q12.24, up to and with 2**34
+        # A register on either side that stands beside the multiplier, which is far from all else.
+        factor = Signal(ERROR)
+        product, square = Signal(2 * ERROR.width - 1), Signal(2 * ERROR.width - 1)  # Q12.24, up to and with 2**34
         with m.If(valid[2]):
-            m.d.sync += square.eq(band * band)
+            m.d.sync += factor.eq(band)
+        with m.If(valid[3]):
+            m.d.sync += product.eq(factor * factor)
+        with m.If(valid[4]):
+            m.d.sync += square.eq(product)
         square_held = Signal(32)  # Q12.20
         m.d.comb += square_held.eq(square >> 4)
         gap = Signal(signed(MEAN.width + 1))
-        with m.If(valid[3]):
+        with m.If(valid[5]):
             m.d.sync += gap.eq((square_held << MEAN_EXTRA_BITS) - mean)
-        with m.If(valid[4]):
+        with m.If(valid[6]):
             m.d.sync += mean.eq(mean + (gap >> self.window))
         m.d.comb += self.energy.eq(mean >> MEAN_EXTRA_BITS)
         return m
