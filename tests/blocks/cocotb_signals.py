@@ -272,7 +272,7 @@ async def a_random_run_equals_the_model_in_every_cycle(dut):
             at = rng.randrange(1, gap - STROBE_TO_FORCE - SLEW_CYCLES - extra + 1)
             if chosen in OSCILLATION_SHIFTS:
                 error_at, at = 0, gap - STROBE_TO_FORCE - SLEW_CYCLES
-                if at < 3:
+                if at < 5:
                     error_at = -1  # none is on its way when the low-pass changes
             plan[at] = [lambda name=chosen: bench.bank.write(name, random_setting(rng, name))]
         if rng.random() < 0.15:
