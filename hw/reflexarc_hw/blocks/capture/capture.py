@@ -89,9 +89,10 @@ class Capture(wiring.Component):
             counts.append(counted_pulses)
 
         # Sums: all samples of a pixel, none twice.
+        # The current is in other blocks' registers at the same time: the one that is added stands here.
         values = {
             Channel.Z: z,
-            Channel.CURRENT: current.code,
+            Channel.CURRENT: own_register(m, self.samples[CURRENT].code, "added").as_signed(),
             Channel.MONITOR: monitor,
             Channel.COUNTER_0: counts[0],
             Channel.COUNTER_1: counts[1],

@@ -65,19 +65,22 @@ class Correlator(wiring.Component):
         # Pixels of the direction that is looked at. ``lonely``: the next line has no predecessor.
         opened, good, has_before, compares, lonely = Signal(), Signal(), Signal(), Signal(), Signal(init=1)
         comes, takes, lost = Signal(), Signal(), Signal()  # a cycle after the pixel, whose numbers still stand
-        first, last = Signal(), Signal()
+        line_first, first, last = Signal(), Signal(), Signal()
         total, number = Signal(SUM), Signal(SAMPLES_BITS)
         x, y, time = Signal(POSITION), Signal(POSITION), Signal(TIME)
         spoilt = Signal(3)  # a line that can't be compared: strobes; the last two never come together
         m.d.comb += [
-            takes.eq(comes & (state == State.REST) & (opened | self.pixel.line_first)),
-            lost.eq(comes & (state != State.REST) & (opened | self.pixel.line_first)),
-            spoilt[0].eq(lost & (self.pixel.line_first | good)),
+            takes.eq(comes & (state == State.REST) & (opened | line_first)),
+            lost.eq(comes & (state != State.REST) & (opened | line_first)),
+            spoilt[0].eq(lost & (line_first | good)),
         ]
-        m.d.sync += comes.eq(self.pixel.valid & bank.enable & (self.pixel.direction == bank.backward) & ~self.pixel.second)
+        m.d.sync += [
+            comes.eq(self.pixel.valid & bank.enable & (self.pixel.direction == bank.backward) & ~self.pixel.second),
+            line_first.eq(self.pixel.line_first),
+        ]
         with m.If(takes):
             m.d.sync += [
-                first.eq(self.pixel.line_first), last.eq(self.pixel.line_last), number.eq(self.pixel.samples), x.eq(self.pixel.x),
+                first.eq(line_first), last.eq(self.pixel.line_last), number.eq(self.pixel.samples), x.eq(self.pixel.x),
                 y.eq(self.pixel.y), time.eq(self.time), state.eq(State.START), opened.eq(~self.pixel.line_last),
             ]  # fmt: skip
             with m.Switch(bank.channel):
@@ -87,12 +90,12 @@ class Correlator(wiring.Component):
                         m.d.sync += total.eq(Cat(Const(0, FRACTION_BITS), code_sum).as_signed())
                 with m.Default():
                     m.d.sync += total.eq(self.pixel.sums[Channel.Z])
-            with m.If(self.pixel.line_first):
+            with m.If(line_first):
                 m.d.sync += [good.eq(1), lonely.eq(0), has_before.eq(0), compares.eq(has_before & ~opened & ~lonely)]
         with m.If(lost):
             with m.If(opened):
                 m.d.sync += good.eq(0)
-            with m.If(self.pixel.line_first):
+            with m.If(line_first):
                 m.d.sync += [opened.eq(0), lonely.eq(1)]
 
         # Its value, 2**15 more than that: from 0 up, which correlation does not mind.
