@@ -21,7 +21,6 @@ from reflexarc_hw.lib.approach import approach
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import CODE, POSITION, SAMPLES
 from reflexarc_hw.lib.memory import Ram
-from reflexarc_hw.lib.own_register import own_register
 
 ERROR = signed(6 + ERROR_FRACTION_BITS)  # Q6.12
 INTEGRAL_FRACTION_BITS = ERROR_FRACTION_BITS + KI_FRACTION_BITS
@@ -180,9 +179,11 @@ class Feedback(wiring.Component):
             ]
         # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits. 8: either multiplier has a copy of its own, and the bus one behind them:
         # a register can stand beside one multiplier only, and half of their cycle is their own.
-        error, error_proportional, reported = Signal(ERROR), Signal(ERROR), Signal(ERROR)
+        # The enable is there to keep them two; an inverted copy, as elsewhere, would have a LUT before its multiplier.
+        error, error_integral, error_proportional, reported = Signal(ERROR), Signal(ERROR), Signal(ERROR), Signal(ERROR)
         m.d.sync += [error_proportional.eq(error), reported.eq(error_proportional)]
-        error_integral = own_register(m, error, "error_integral").as_signed()
+        with m.If(valid[7]):
+            m.d.sync += error_integral.eq(error)
         drop = VALUE_BITS - ERROR_FRACTION_BITS
         between = Signal(signed(TABLE_VALUE_BITS + 1))
         m.d.comb += between.eq(value + (product >> TABLE_REST_BITS))

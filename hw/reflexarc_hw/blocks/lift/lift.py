@@ -11,7 +11,6 @@ from reflexarc_hw.lib.approach import approach
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import POSITION
 from reflexarc_hw.lib.memory import Ram
-from reflexarc_hw.lib.own_register import own_register
 
 SPACING_MAX = 12
 PLACE_BITS = (DEPTH - 1).bit_length()
@@ -98,10 +97,10 @@ class Lift(wiring.Component):
         # In two parts: each is one multiplier, and their sum has a cycle of its own.
         upper = Signal(signed(POSITION.width + 1 - PART_BITS + SPACING_MAX + 1))
         lower = Signal(PART_BITS + SPACING_MAX)
-        factor = own_register(m, fraction, "factor")  # stands long before it is needed, and here beside the multipliers
+        factor = Signal(SPACING_MAX)  # the fraction, beside the multipliers
         target = Signal(signed(POSITION.width + 2))
         with m.If(stages[3]):
-            m.d.sync += [rise.eq(places_behind.read_data - places.read_data), above.eq(places.read_data + bank.height)]
+            m.d.sync += [rise.eq(places_behind.read_data - places.read_data), above.eq(places.read_data + bank.height), factor.eq(fraction)]
         with m.If(stages[4]):
             m.d.sync += [
                 upper.eq(rise[PART_BITS:].as_signed() * Cat(factor, Const(0, 1)).as_signed()),
