@@ -47,6 +47,22 @@ def worst_path(report: dict) -> str:
     return f"{steps[0]['from']['cell']} -> {steps[-1]['to']['cell']}, {delay:.2f} ns"
 
 
+def late_registers(report: dict) -> dict[str, tuple[int, float]]:
+    """Of each register whose bits are reached later than a cycle of REQUIRED_MHZ allows: how many are, and the latest in ns; the worst first.
+
+    The critical path alone shows one of them; ``delay`` of a net's endpoint in nextpnr's report is the least and the greatest from any register on.
+    """
+    found: dict[str, tuple[int, float]] = {}
+    for net in report["detailed_net_timings"]:
+        for end in net["endpoints"]:
+            late = end["delay"][1]
+            if late > 1000 / REQUIRED_MHZ and end["event"] != "<async>":
+                name = re.sub(r"_(TRELLIS|LUT4|PFUMX|L6MUX|CCU2C|MULT|DP16).*", "", end["cell"])
+                count, latest = found.get(name, (0, 0.0))
+                found[name] = (count + 1, max(late, latest))
+    return dict(sorted(found.items(), key=lambda item: -item[1][1]))
+
+
 def best_of_seeds(folder: Path, lanes: int) -> dict:
     """Place and route with one seed after the other until one is fast enough; what the best of them reached."""
     best: dict | None = None
@@ -65,7 +81,7 @@ def best_of_seeds(folder: Path, lanes: int) -> dict:
                 "products_a_cycle": OUTPUTS * lanes,
                 "fmax_MHz": round(fmax, 2), "required_MHz": REQUIRED_MHZ, "seed": seed,
                 "luts": used["TRELLIS_COMB"]["used"], "ffs": used["TRELLIS_FF"]["used"], "multipliers": used["MULT18X18D"]["used"],
-                "brams": used["DP16KD"]["used"], "worst_path": worst_path(report),
+                "brams": used["DP16KD"]["used"], "worst_path": worst_path(report), "late_registers": late_registers(report),
             }  # fmt: skip
         if best["fmax_MHz"] >= REQUIRED_MHZ:
             break
@@ -110,6 +126,8 @@ def main() -> int:
         return 1
     if best["fmax_MHz"] < REQUIRED_MHZ:
         print(f"sync reaches {best['fmax_MHz']} MHz, {REQUIRED_MHZ} are required: {best['worst_path']}", file=sys.stderr)
+        for name, (count, latest) in best["late_registers"].items():
+            print(f"  {latest:.2f} ns to {name}, {count} bits", file=sys.stderr)
         return 1
     return 0
 
