@@ -61,7 +61,7 @@ programs: $(READY)
 	@echo written build/programs.json
 
 # The detector's engine with 64, 128 and 256 products a cycle against onnxruntime, to the bit and to the cycle: a million activations of the models in
-# models/, layer by layer, and 200 random networks; and that another rounding is caught. A quarter of an hour.
+# models/, layer by layer, and 200 random networks; and that another rounding is caught.
 detectors: $(READY)
 	REFLEXARC_ACTIVATIONS=1000000 REFLEXARC_NETWORKS=200 REFLEXARC_LANES=4,8,16 \
 		$(BIN)/pytest -s tests/unit/test_exact.py tests/blocks/test_engine_models.py tests/blocks/test_engine_networks.py

@@ -48,6 +48,10 @@ UNOPTIMISED = MAKE_VARIABLES | {"OPT_FAST": "-O0", "OPT_GLOBAL": "-O0"}
 # ---------------------------------------------------------------------------------------------------------------- pytest side
 
 
+# Engines that tests of compiled networks run on, by their lanes, as in REFLEXARC_LANES=4,8,16.
+ENGINES = [int(lanes) for lanes in os.environ.get("REFLEXARC_LANES", "8").split(",")]
+
+
 def default_seed() -> int:
     """``REFLEXARC_SEED``, or 1: a plain run repeats itself, a longer search gives other seeds."""
     return int(os.environ.get("REFLEXARC_SEED", "1"))

@@ -9,29 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import default_seed
+from random_networks import plain_view
+from support import ENGINES, default_seed
 
 from reflexarc.compiler import compile as compiler
 from reflexarc.compiler.compile import compile_network
+from reflexarc.compiler.deploy import ring_bytes
 from reflexarc.compiler.frontend import prepare
-from reflexarc.compiler.network import Head, View
+from reflexarc.compiler.network import Head
 from reflexarc.compiler.runtime import Session
-from reflexarc.contract.model import RING_BYTES, ViewSource
-from reflexarc.contract.packets import Channel
-from reflexarc_sim.engine import CompiledEngine
+from reflexarc.contract.model import RING_BYTES
 
 MODELS = Path(__file__).parents[2] / "models"
 NAMES = ("adatoms", "tip_change", "domain_wall", "burst")
 ACTIVATIONS = int(os.environ.get("REFLEXARC_ACTIVATIONS", "100000"))
-ENGINES = [int(lanes) for lanes in os.environ.get("REFLEXARC_LANES", "8").split(",")]
 EACH = -(-ACTIVATIONS // (len(NAMES) * len(ENGINES)))  # values
 RANDOM = 0.25  # of the inputs are at random, half of these with nothing but the least and the greatest
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def engine(request):
-    with CompiledEngine(request.param) as compiled:
-        yield compiled
 
 
 def inputs(folder: Path, shape: tuple[int, ...], count: int, rng: np.random.Generator) -> np.ndarray:
@@ -58,12 +51,12 @@ def up_to(network, target):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_layer(engine, name, monkeypatch):
+def test_each_layer(compiled_engine, name, monkeypatch):
     # The engine has no bound on the last layer's outputs; what takes them has, and is not here.
     monkeypatch.setattr(compiler, "check_head", lambda head, shape: None)
     prepared = prepare(MODELS / name / "model.canonical.onnx")
     model, network = prepared.canonical.model, prepared.network
-    rng = np.random.default_rng([default_seed(), engine.lanes])
+    rng = np.random.default_rng([default_seed(), compiled_engine.lanes])
     placed = {
         tensor: at
         for tensor, at in prepared.built.placed.items()
@@ -75,18 +68,14 @@ def test_each_layer(engine, name, monkeypatch):
     values = inputs(MODELS / name, model.input_shape[1:], count, rng)
     session = Session(model.to_onnx(13, also=list(placed)), optimized=True)
     each = [session.run(value[None]) for value in values]
-    shape = network.shapes[network.input]
-    view = View(
-        ViewSource.PIXEL, tuple(Channel)[: shape.channels], shape.rows, shape.columns, 1,
-        np.tile(np.arange(255, dtype=np.int32), (shape.channels, 1)),
-    )  # fmt: skip
-    windows = prepared.built.store(values).transpose(0, 3, 2, 1).reshape(count, -1)
+    view = plain_view(network.shapes[network.input])
+    windows = ring_bytes(prepared.built.store(values))
     made = {}
     for number, target in enumerate(sorted(targets)):
-        found = compile_network(up_to(network, target), view, Head(1), engine.lanes, 1)
-        engine.load(found.words, number % 2)
+        found = compile_network(up_to(network, target), view, Head(1), compiled_engine.lanes, 1)
+        compiled_engine.load(found.words, number % 2)
         size = network.shapes[target]
-        outputs, cycles, _ = engine.run(windows, bases=rng.integers(0, RING_BYTES, count), count_out=size.size)
+        outputs, cycles, _ = compiled_engine.run(windows, bases=rng.integers(0, RING_BYTES, count), count_out=size.size)
         assert set(cycles) == {found.cycles.total}, target
         made[target] = outputs.reshape(count, size.columns, size.rows, size.channels).transpose(0, 3, 2, 1)
     compared = 0
@@ -95,5 +84,7 @@ def test_each_layer(engine, name, monkeypatch):
         ours = placed[tensor].values(made[placed[tensor].stored], count)
         np.testing.assert_array_equal(ours, theirs, f"{name}, {tensor}, seed {default_seed()}")
         compared += theirs.size
-    print(f"{name}, {engine.lanes} lanes: {compared:,} activations of {len(session.outputs)} tensors, {count} inputs, 0 differences")
+    print(
+        f"{name}, {compiled_engine.lanes} lanes: {compared:,} activations of {len(session.outputs)} tensors, {count} inputs, 0 differences"
+    )
     assert compared >= EACH

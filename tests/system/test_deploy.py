@@ -188,22 +188,9 @@ def test_a_scan_with_a_model(detecting_board: RunningBoard, tmp_path: Path) -> N
     kept = ["--store", str(tmp_path / "kept")]
     files = ["--calibration", str(ADATOMS / "calibration.npz"), "--out", str(tmp_path)]
     succeeds("deploy", str(ADATOMS / "model.onnx"), *files, *kept, "--board", detecting_board.address, timeout_s=SLOW_S)
-    scan = [
-        "--board",
-        detecting_board.address,
-        "--lockstep",
-        "--pixels",
-        "16",
-        "--lines",
-        "15",
-        "--size",
-        "4e-9",
-        "--time-per-line",
-        "4e-3",
-    ]
-    text = succeeds("scan", *scan, "--out", str(tmp_path / "scans"), "--detect", "adatoms", *kept, timeout_s=SLOW_S)
+    frame = "--lockstep --pixels 16 --lines 15 --size 4e-9 --time-per-line 4e-3".split()
+    scan = ["--board", detecting_board.address, *frame, "--detect", "adatoms", *kept, "--out", str(tmp_path / "scans")]
+    text = succeeds("scan", *scan, timeout_s=SLOW_S)
     # 13 x 13 pixels: 4 places in each of 3 lines.
     assert "of adatoms: " in text and "; 12 evaluations, 0 missed" in text
-    assert "looks at 13 pixels of 13 lines; the scan has 12 of 15" in one_line(
-        reflexarc("scan", *scan, "--pixels", "12", "--out", str(tmp_path / "scans"), "--detect", "adatoms", *kept)
-    )
+    assert "looks at 13 pixels of 13 lines; the scan has 12 of 15" in one_line(reflexarc("scan", *scan, "--pixels", "12"))

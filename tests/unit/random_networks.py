@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from reflexarc.compiler.network import Layer, Network, Shape, Window
+from reflexarc.compiler.network import Layer, Network, Shape, View, Window
+from reflexarc.contract.model import ViewSource
+from reflexarc.contract.packets import Channel
 
 # Layers.
 
@@ -217,6 +219,12 @@ def random_values(rng: np.random.Generator, shape: Shape, count: int = 1) -> np.
     values = rng.integers(-128, 128, size)
     extreme = rng.choice([-128, 127], size)
     return np.where(rng.random((count, 1, 1, 1)) < 0.2, extreme, values).astype(np.int8)
+
+
+def plain_view(shape: Shape, source: ViewSource = ViewSource.PIXEL, hop: int = 1) -> View:
+    """A view that such an input fits."""
+    thresholds = np.tile(np.arange(255, dtype=np.int32), (shape.channels, 1))
+    return View(source, tuple(Channel)[: shape.channels], shape.rows, shape.columns, hop, thresholds)
 
 
 # ONNX files.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_engine import drains_too_close, layer_steps, parse_image, run_image
-from random_networks import random_network, random_values
+from random_networks import plain_view, random_network, random_values
 
 from reflexarc.compiler import lower, reference
 from reflexarc.compiler.compile import Compiled, compile_network, describe
@@ -23,9 +23,7 @@ EXAMPLES = 40
 
 
 def view_of(shape: Shape, hop: int = 1) -> View:
-    source = ViewSource.SAMPLE if shape.rows == 1 else ViewSource.PIXEL
-    thresholds = np.tile(np.arange(255, dtype=np.int32), (shape.channels, 1))
-    return View(source, tuple(Channel)[: shape.channels], shape.rows, shape.columns, hop, thresholds)
+    return plain_view(shape, ViewSource.SAMPLE if shape.rows == 1 else ViewSource.PIXEL, hop)
 
 
 def compiled(network: Network, lanes: int = 8) -> Compiled:
