@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-from random_networks import random_network, random_values
-from test_engine_networks import stored, view_of
+from random_networks import plain_view, random_network, random_values
 
 from reflexarc.compiler import reference
 from reflexarc.compiler.compile import compile_network
+from reflexarc.compiler.deploy import ring_bytes
 from reflexarc.compiler.network import Head
 from reflexarc.contract.model import RING_BYTES
 from reflexarc.contract.words import to_bytes
@@ -30,9 +30,9 @@ def model():
     """Image, windows, their outputs, and what was compiled."""
     rng = np.random.default_rng([7, 1])
     network = random_network(rng)
-    found = compile_network(network, view_of(network), Head(network.shapes[network.output].size), LANES, 1)
+    found = compile_network(network, plain_view(network.shapes[network.input]), Head(network.shapes[network.output].size), LANES, 1)
     values = random_values(rng, network.shapes[network.input], 12)
-    return found.words, stored(values), stored(reference.run(network, values)), found
+    return found.words, ring_bytes(values), ring_bytes(reference.run(network, values)), found
 
 
 @pytest.mark.parametrize(

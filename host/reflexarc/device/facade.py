@@ -46,9 +46,14 @@ class Controller:
         waiting, ended = socket.socketpair()
         tasks: list[asyncio.Task[T]] = []
 
+        def end(task: asyncio.Task[T]) -> None:
+            if not task.cancelled():
+                task.exception()  # looked at, or asyncio reports it at exit where the one who waited was interrupted
+            ended.close()
+
         def begin() -> None:
             tasks.append(self._loop.create_task(coroutine))
-            tasks[0].add_done_callback(lambda _: ended.close())
+            tasks[0].add_done_callback(end)
 
         with waiting:
             try:
