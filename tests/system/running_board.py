@@ -20,7 +20,6 @@ from reflexarc.experiments.commission import commission_twin
 from reflexarc.safety import SoftLimits
 
 START_S = 240  # the first start on a machine builds the twin
-SLOWEST_CYCLES_PER_S = 0.6e6  # of processor time
 
 T = TypeVar("T")
 
@@ -90,9 +89,17 @@ class RunningBoard:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def wait_for_cycles(self, cycles: float) -> None:
-        """Until a free board has run so many cycles for sure, without asking it: for when its one client is busy."""
-        end = self.cpu_s + cycles / SLOWEST_CYCLES_PER_S
+    def cycles_per_cpu_s(self) -> float:
+        """What a free board runs in a second of its own processor time, on this machine, now."""
+        with Controller(self.address) as board:
+            began, cpu_s = board.run(board.device.registers.read_raw("system.time"))[0], self.cpu_s
+            while (used := self.cpu_s - cpu_s) < 1.0:
+                time.sleep(0.1)
+            return (board.run(board.device.registers.read_raw("system.time"))[0] - began) / used
+
+    def wait_for_cpu(self, cpu_s: float) -> None:
+        """Until the board has worked for so long, without asking it: for when its one client is busy."""
+        end = self.cpu_s + cpu_s
         while self.cpu_s < end:
             time.sleep(0.1)
 
