@@ -189,7 +189,7 @@ class Core(wiring.Component):
             #
             envelope.x.eq(sequencer.x),
             envelope.y.eq(sequencer.y),
-            envelope.z.eq(feedback.output),
+            envelope.z.eq(feedback.request),
             envelope.bias.eq(gate.bias_requested),
             envelope.engaged.eq(feedback.engaged),
             envelope.live.eq(live),
@@ -221,7 +221,7 @@ class Core(wiring.Component):
             gate.frame.eq(system.frame),
             gate.x.eq(sequencer.x),
             gate.y.eq(sequencer.y),
-            gate.z.eq(feedback.output),
+            gate.z.eq(feedback.request),
             gate.bias_controlled.eq(bias_feedback.used),
             gate.controlled_bias.eq(bias_feedback.output),
             gate.pulse.eq(pulse),

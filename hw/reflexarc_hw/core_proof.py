@@ -219,7 +219,7 @@ class BoxProof(_CoreProof):
         "bias_keeps_its_least": "While live with feedback on, no bias of a magnitude below the hard least is ever driven, where that is enabled.",
     }
     mutations = (
-        Mutation("z_stays_in_the_box", CORE, "envelope.z.eq(feedback.output)", "envelope.z.eq(gate.z_driven)", 56, shorter=QUICK, inductive=True),
+        Mutation("z_stays_in_the_box", CORE, "envelope.z.eq(feedback.request)", "envelope.z.eq(gate.z_driven)", 56, shorter=QUICK, inductive=True),
         Mutation("z_stays_in_the_box", "blocks/gate/gate.py", "requested_z = Cat(Const(0, POSITION_FRACTION_BITS), request.z).as_signed()", "requested_z = self.z", 56, shorter=QUICK, inductive=True),
         Mutation("xy_stay_in_the_box", CORE, "envelope.y.eq(sequencer.y)", "envelope.y.eq(sequencer.x)", 56, shorter=QUICK, inductive=True),
         Mutation("xy_stay_in_the_box", "blocks/gate/gate.py", "for stage in range(XY_CYCLES + GATHER_CYCLES - 1)", "for stage in range(XY_CYCLES + GATHER_CYCLES - 2)", 56, shorter=QUICK, inductive=True),
@@ -294,6 +294,7 @@ class LocksProof(_CoreProof):
 class WiresProof(_CoreProof):
     """What joins the blocks, all of which are free here, and the senses of the pins. One board with every strap, one with none."""
 
+    short = True
     depth = 4
     assumptions = ()
 
@@ -305,14 +306,14 @@ class WiresProof(_CoreProof):
             "judges_see_what_is_converted": "The judges of samples and of the dose see every sample of both converters, in the same cycle.",
             "judges_see_what_is_asked": "The envelope sees the very requests that the gate will drive.",
             "dose_sees_what_is_driven": "The dose is counted from the blanker, the positions and the pulses that the gate drives.",
-            "lines_reach_the_interlock": "E-stop in its sense, ready lines, gain, lost samples, overflow, underflow (also a starved list and a late line), events and a program's fault reach the interlock.",
+            "lines_reach_the_interlock": "E-stop in its sense, ready lines, gain, lost samples, overflow, underflow (also a starved list, a late line and a missing evaluation), events and a program's fault reach the interlock.",
             "all_know_what_is_live": "Scan, both controllers, lift, envelope, reaction and sequencer see the interlock's `live`.",
             "pins_have_their_senses": "z and the blanker at the pins are the gate's in the straps' senses; nothing else is between.",
         }
         self.mutations = (
             Mutation("judges_see_what_is_converted", CORE, "signals.samples.eq(system.samples)", "signals.samples.eq(self.adc)"),
             Mutation("judges_see_what_is_converted", CORE, "dose.samples.eq(system.samples)", "dose.samples.eq(self.adc)"),
-            Mutation("judges_see_what_is_asked", CORE, "envelope.z.eq(feedback.output)", "envelope.z.eq(gate.z_driven)"),
+            Mutation("judges_see_what_is_asked", CORE, "envelope.z.eq(feedback.request)", "envelope.z.eq(gate.z_driven)"),
             Mutation("judges_see_what_is_asked", CORE, "gate.x.eq(sequencer.x)", "gate.x.eq(sequencer.y)"),
             Mutation("dose_sees_what_is_driven", CORE, "dose.blank.eq(gate.blank)", "dose.blank.eq(~scan.beam)"),
             Mutation("dose_sees_what_is_driven", CORE, "dose.dac.eq(gate.dac)", "dose.dac.eq(self.readback.dac)"),
@@ -321,6 +322,7 @@ class WiresProof(_CoreProof):
             Mutation("lines_reach_the_interlock", CORE, "interlock.position_overflow.eq(scan.overflow | sequencer.overflow)", "interlock.position_overflow.eq(sequencer.overflow)"),
             Mutation("judges_see_what_is_asked", CORE, "gate.controlled_bias.eq(bias_feedback.output)", "gate.controlled_bias.eq(feedback.output)"),
             Mutation("lines_reach_the_interlock", CORE, "self.underflow | scan.starved | sync.late", "self.underflow | scan.starved"),
+            Mutation("lines_reach_the_interlock", CORE, "sync.late | detector.underflow", "sync.late"),
             Mutation("lines_reach_the_interlock", CORE, "interlock.program_fault.eq(sequencer.fault)", "interlock.program_fault.eq(0)"),
             Mutation("all_know_what_is_live", CORE, "sequencer.live.eq(live)", "sequencer.live.eq(1)"),
             Mutation("all_know_what_is_live", CORE, "  feedback.live.eq(live)", "  feedback.live.eq(1)"),
@@ -331,8 +333,9 @@ class WiresProof(_CoreProof):
 
     def describe(self, m: Module) -> None:
         dut = self.block(self._board)
-        system, scan, sync, lift, feedback, bias_feedback, reaction, sequencer = (
-            self.part(f"core.{name}") for name in ("system", "scan", "sync", "lift", "feedback", "bias_feedback", "reaction", "sequencer")
+        system, scan, sync, lift, feedback, bias_feedback, reaction, sequencer, detector = (
+            self.part(f"core.{name}")
+            for name in ("system", "scan", "sync", "lift", "feedback", "bias_feedback", "reaction", "sequencer", "detector")
         )
         signals, envelope, dose, gate, interlock = (
             self.part(f"core.{name}") for name in ("signals", "envelope", "dose", "gate", "interlock")
@@ -351,7 +354,7 @@ class WiresProof(_CoreProof):
             *asked,
             (gate.x, sequencer.x),
             (gate.y, sequencer.y),
-            (gate.z, feedback.output),
+            (gate.z, feedback.request),
             (gate.controlled_bias, bias_feedback.output),
             (gate.bias_controlled, bias_feedback.used),
             (envelope.engaged, feedback.engaged),
@@ -360,7 +363,7 @@ class WiresProof(_CoreProof):
         estop = dut.estop if Strap.ESTOP_NORMALLY_CLOSED in straps else ~dut.estop
         same("lines_reach_the_interlock", (interlock.estop_closed, estop), (interlock.ready, dut.ready), (interlock.gain, dut.gain))
         same("lines_reach_the_interlock", (interlock.sample_lost, system.sample_lost), (interlock.tick, system.tick))
-        underflow = dut.underflow | scan.starved | sync.late
+        underflow = dut.underflow | scan.starved | sync.late | detector.underflow
         same(
             "lines_reach_the_interlock", (interlock.position_overflow, scan.overflow | sequencer.overflow), (interlock.underflow, underflow)
         )

@@ -32,6 +32,7 @@ class Bench:
         self.has_off = block is feedback.BIAS_BLOCK
 
     def output(self) -> int:
+        assert get(self.dut.request) == get(self.dut.output)
         return signed(get(self.dut.output), 32)
 
     def convert(self, codes: tuple[int, int] | None, rng=None) -> None:

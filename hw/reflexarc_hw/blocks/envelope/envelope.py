@@ -9,6 +9,7 @@ from reflexarc.contract.blocks.envelope import KEEP_OUT_EDGES, KEEP_OUTS, keep_o
 from reflexarc.contract.blocks.interlock import ENVELOPE_CAUSES, Cause
 from reflexarc.contract.blocks.scan import POSITION_FRACTION_BITS
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
+from reflexarc_hw.lib.compare import greater
 from reflexarc_hw.lib.conditions import GATHER_CYCLES, LATCH_CYCLES, ConditionSignature, measured, tighter
 from reflexarc_hw.lib.formats import CODE, POSITION
 
@@ -73,7 +74,7 @@ class Envelope(wiring.Component):
             z_low_half.eq(Mux(inject[Cause.Z_LOW], BEYOND, (z_low << 1) - 1)),
         ]
         z_half = rounded_half(self.z)
-        too_high, too_low = (z_half >= z_high_half) & enable[Cause.Z_HIGH], (z_half < z_low_half) & enable[Cause.Z_LOW]
+        too_high, too_low = ~greater(z_high_half, z_half) & enable[Cause.Z_HIGH], greater(z_low_half, z_half) & enable[Cause.Z_LOW]
 
         # Change of z since the last tick. The bounds follow a tick by one cycle.
         z_reference, reference_in_force = Signal(POSITION), Signal(POSITION)
@@ -92,7 +93,7 @@ class Envelope(wiring.Component):
         m.d.comb += counts.eq((self.live | inject[Cause.Z_VELOCITY]) & enable[Cause.Z_VELOCITY])
         with m.If(inject[Cause.Z_VELOCITY]):
             m.d.sync += rise_to.eq(-1 << (VELOCITY_BOUND.width - 1))
-        too_fast = ((self.z > rise_to) | (self.z < fall_to)) & counts
+        too_fast = (greater(self.z, rise_to) | greater(fall_to, self.z)) & counts
         m.d.sync += [
             verdict[Cause.Z_HIGH].eq(too_high),
             verdict[Cause.Z_LOW].eq(too_low),

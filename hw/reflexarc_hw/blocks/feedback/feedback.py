@@ -19,6 +19,7 @@ from reflexarc.contract.registers import Block
 from reflexarc_hw.blocks.feedback.table import FRACTION_BITS, REST_BITS, VALUE_BITS, log2_table
 from reflexarc_hw.lib.approach import approach
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
+from reflexarc_hw.lib.compare import greater
 from reflexarc_hw.lib.formats import CODE, POSITION, SAMPLES
 from reflexarc_hw.lib.memory import Ram
 
@@ -37,14 +38,9 @@ def _widen(value: Value, fraction_bits: int) -> Value:
     return Cat(Const(0, fraction_bits), value).as_signed()
 
 
-def _greater(a: Value, b: Value) -> Value:
-    """a > b as the sign of a difference: one carry chain, where a comparison would become a tree of six LUTs."""
-    return (b - a)[-1]
-
-
 def _step_to(value: Value, most: Value) -> Value:
     """``value``, but at most ``most`` (signed, not negative) and at least its opposite."""
-    return Mux(_greater(value, most), most, Mux(_greater(-most, value), -most, value))
+    return Mux(greater(value, most), most, Mux(greater(-most, value), -most, value))
 
 
 class Feedback(wiring.Component):
@@ -78,6 +74,7 @@ class Feedback(wiring.Component):
                 "taken_output": In(POSITION),
                 "driven": In(POSITION),
                 "output": Out(POSITION, init=rest << POSITION_FRACTION_BITS),
+                "request": Out(POSITION, init=rest << POSITION_FRACTION_BITS),  # the output, for who drives and who judges it
                 "used": Out(1),  # the output is to be driven: the mode is not OFF
                 "engaged": Out(1),
                 "error": Out(ERROR),  # Q6.12
@@ -273,7 +270,7 @@ class Feedback(wiring.Component):
         bottom, top = Signal(INTEGRAL), Signal(INTEGRAL)
         stood_below, stood_above = Signal(), Signal()
         with m.If(valid[9]):
-            m.d.sync += [stood_below.eq(_greater(low, stood_wide)), stood_above.eq(_greater(stood_wide, high))]
+            m.d.sync += [stood_below.eq(greater(low, stood_wide)), stood_above.eq(greater(stood_wide, high))]
         with m.If(valid[10]):
             lately = follows | followed.any()
             m.d.sync += total.eq(integral + step)
@@ -286,18 +283,24 @@ class Feedback(wiring.Component):
                     m.d.sync += bottom.eq(stood_wide)
                 with m.If(stood_above):
                     m.d.sync += top.eq(stood_wide)
-        # 12: output; a hold that came after the sum freezes what stands
+        # 12: output; a hold that came after the sum freezes what stands. It has loads all over the chip; the request has registers of its own, which can
+        # stand beside gate and envelope. They hold the inverse, or synthesis would make one of both.
+        new, moves = Signal(POSITION), Signal()
+        request_inverse = Signal(POSITION, init=~(self._rest << POSITION_FRACTION_BITS))
+        with m.If(moves):
+            m.d.sync += [self.output.eq(new), request_inverse.eq(~new)]
         with m.If(follows):
-            m.d.sync += self.output.eq(self.driven)
+            m.d.comb += [new.eq(self.driven), moves.eq(1)]
         with m.Elif(valid[11]):
-            above, below = _greater(raw, top), _greater(bottom, raw)
+            above, below = greater(raw, top), greater(bottom, raw)
             with m.If(taken):
-                m.d.sync += self.output.eq(self.taken_output)
+                m.d.comb += [new.eq(self.taken_output), moves.eq(1)]
             with m.Elif((counts & self.engaged) | held):
-                m.d.sync += [
-                    self.output.eq(Mux(above, top, Mux(below, bottom, raw)) >> (INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)),
-                    bank.saturated.eq(above | below),
+                m.d.comb += [
+                    new.eq(Mux(above, top, Mux(below, bottom, raw)) >> (INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)),
+                    moves.eq(1),
                 ]
+                m.d.sync += bank.saturated.eq(above | below)
         # Where it stops: what stands less the feed, one cycle after each output that is not held.
         output_wide = _widen(self.output, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
         m.d.sync += moved.eq(follows | (valid[11] & ((counts & self.engaged) | taken)))
@@ -308,8 +311,9 @@ class Feedback(wiring.Component):
         with m.If(valid[12] | followed[0]):
             m.d.sync += following.eq(Mux(counts & ~followed[0], total, output_wide - beside))
         with m.If(valid[13] | followed[1]):
-            m.d.sync += integral.eq(Mux(_greater(following, most), most, Mux(_greater(least, following), least, following)))
+            m.d.sync += integral.eq(Mux(greater(following, most), most, Mux(greater(least, following), least, following)))
         m.d.comb += [
+            self.request.eq(~request_inverse),
             self.error.eq(error),
             self.error_valid.eq(valid[7] & self.engaged),
             bank.output.eq(self.output),

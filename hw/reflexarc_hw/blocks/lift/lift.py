@@ -16,6 +16,7 @@ SPACING_MAX = 12
 PLACE_BITS = (DEPTH - 1).bit_length()
 PLACED = PLACE_BITS + SPACING_MAX + 1  # a place and a fraction of it, up to the end of the last one
 BEYOND_BITS = 40  # those that have none: 8192 pixels of 2**24 samples fit three times
+RISE = signed(POSITION.width + 1)  # from a place to the next
 PART_BITS = 16  # of a product's lower part
 LIFT_CYCLES = 11  # from a tick to the new z
 
@@ -76,36 +77,46 @@ class Lift(wiring.Component):
             with m.If(~ended):
                 m.d.sync += last_place.eq(place)
 
-        # The place before and the one behind, each from a memory of its own, then what lies between. Stages follow the tick.
+        # A place and the rise from it to the next, each from a memory of its own. A rise is known once the next place is: it is written a
+        # cycle after that one.
         m.submodules.places = places = Ram(POSITION, DEPTH)
-        m.submodules.places_behind = places_behind = Ram(POSITION, DEPTH)
-        for ram in (places, places_behind):
-            m.d.comb += [
-                ram.write_enable.eq(first_pass & ~ended & (fraction == 0)),
-                ram.write_address.eq(place),
-                ram.write_data.eq(self.held_z),
-            ]
+        m.submodules.rises = rises = Ram(RISE, DEPTH)
+        kept, rise = Signal(POSITION), Signal(RISE)  # rise: from the place before, at ``rise_place``
+        rise_due, rise_place = Signal(), Signal(PLACE_BITS)
+        keeps = first_pass & ~ended & (fraction == 0)
+        m.d.sync += rise_due.eq(keeps & (place != 0))
+        with m.If(keeps):
+            m.d.sync += [kept.eq(self.held_z), rise.eq(self.held_z - kept), rise_place.eq(place - 1)]
         stages = Signal(LIFT_CYCLES - 2)
         m.d.sync += stages.eq(Cat(counted & self.second, stages))
         at_end = ended | (place >= last_place)
         m.d.comb += [
+            places.write_enable.eq(keeps),
+            places.write_address.eq(place),
+            places.write_data.eq(self.held_z),
             places.read_address.eq(Mux(at_end, last_place, place)),
-            places_behind.read_address.eq(Mux(at_end, last_place, place + 1)),
+            rises.write_enable.eq(rise_due),
+            rises.write_address.eq(rise_place),
+            rises.write_data.eq(rise),
+            rises.read_address.eq(place),
         ]
-        rise = Signal(signed(POSITION.width + 1))
+        # Stages follow the tick. The rise times the fraction in two parts: each is one multiplier, with registers on either side that nothing else
+        # uses, so that they can stand beside it, and their sum has a cycle of its own.
+        factor = Signal(SPACING_MAX)
+        m.d.sync += factor.eq(Mux(at_end, 0, fraction))
+        read = rises.read_data
+        upper_product, upper = (Signal(signed(RISE.width - PART_BITS + SPACING_MAX + 1), name=name) for name in ("upper_product", "upper"))
+        lower_product, lower = (Signal(PART_BITS + SPACING_MAX, name=name) for name in ("lower_product", "lower"))
         above = Signal(signed(POSITION.width + 1))
-        # In two parts: each is one multiplier, and their sum has a cycle of its own.
-        upper = Signal(signed(POSITION.width + 1 - PART_BITS + SPACING_MAX + 1))
-        lower = Signal(PART_BITS + SPACING_MAX)
-        factor = Signal(SPACING_MAX)  # the fraction, beside the multipliers
         target = Signal(signed(POSITION.width + 2))
         with m.If(stages[3]):
-            m.d.sync += [rise.eq(places_behind.read_data - places.read_data), above.eq(places.read_data + bank.height), factor.eq(fraction)]
-        with m.If(stages[4]):
             m.d.sync += [
-                upper.eq(rise[PART_BITS:].as_signed() * Cat(factor, Const(0, 1)).as_signed()),
-                lower.eq(rise[:PART_BITS] * factor),
+                upper_product.eq(read[PART_BITS:].as_signed() * Cat(factor, Const(0, 1)).as_signed()),
+                lower_product.eq(read[:PART_BITS] * factor),
+                above.eq(places.read_data + bank.height),
             ]
+        with m.If(stages[4]):
+            m.d.sync += [upper.eq(upper_product), lower.eq(lower_product)]
         with m.If(stages[5]):
             m.d.sync += target.eq(above + (upper << (PART_BITS - SPACING_MAX)) + (lower >> SPACING_MAX))
         # What is beyond the range of a position stands at its end.

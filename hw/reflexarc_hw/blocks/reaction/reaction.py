@@ -33,9 +33,10 @@ class Reaction(wiring.Component):
         remaining = Signal(16)
         count, ignored = Signal(32), Signal(32)
         latency = Signal(16)
-        measuring = Signal()
+        began, measuring = Signal(), Signal()
         x, y = Signal(POSITION), Signal(POSITION)
 
+        m.d.sync += began.eq(0)
         stop = Signal()
         m.d.comb += stop.eq(~self.live)
         with m.FSM() as fsm:
@@ -50,8 +51,8 @@ class Reaction(wiring.Component):
                         count.eq(count + 1),
                         x.eq(self.detection.x),
                         y.eq(self.detection.y),
-                        latency.eq(0),
                         measuring.eq(1),
+                        began.eq(1),
                     ]
                     m.next = "PULSE"
             with m.State("PULSE"):
@@ -78,7 +79,9 @@ class Reaction(wiring.Component):
         there = Signal()  # in the cycle before
         m.d.sync += there.eq(measuring & (self.driven_bias == self.pulse_bias))
         with m.If(measuring):
-            with m.If(there):
+            with m.If(began):  # anew, a cycle after the detection, which comes from afar
+                m.d.sync += latency.eq(1)
+            with m.Elif(there):
                 m.d.sync += measuring.eq(0)
             with m.Elif(~latency.all()):
                 m.d.sync += latency.eq(latency + 1)
