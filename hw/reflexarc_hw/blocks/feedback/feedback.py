@@ -283,24 +283,19 @@ class Feedback(wiring.Component):
                     m.d.sync += bottom.eq(stood_wide)
                 with m.If(stood_above):
                     m.d.sync += top.eq(stood_wide)
-        # 12: output; a hold that came after the sum freezes what stands. It has loads all over the chip; the request has registers of its own, which can
-        # stand beside gate and envelope. They hold the inverse, or synthesis would make one of both.
-        new, moves = Signal(POSITION), Signal()
+        # 12: output; a hold that came after the sum freezes what stands. What it is to be is there whether it moves or not: a LUT less behind the sums.
+        # The output has loads all over the chip; the request has registers of its own, which can stand beside gate and envelope. They hold the inverse,
+        # or synthesis would make one of both.
+        above, below = greater(raw, top), greater(bottom, raw)
+        limited = Mux(above, top, Mux(below, bottom, raw)) >> (INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
+        summed = (counts & self.engaged) | held
+        new = Signal(POSITION)
+        m.d.comb += new.eq(Mux(follows, self.driven, Mux(taken, self.taken_output, limited)))
         request_inverse = Signal(POSITION, init=~(self._rest << POSITION_FRACTION_BITS))
-        with m.If(moves):
+        with m.If(follows | (valid[11] & (taken | summed))):
             m.d.sync += [self.output.eq(new), request_inverse.eq(~new)]
-        with m.If(follows):
-            m.d.comb += [new.eq(self.driven), moves.eq(1)]
-        with m.Elif(valid[11]):
-            above, below = greater(raw, top), greater(bottom, raw)
-            with m.If(taken):
-                m.d.comb += [new.eq(self.taken_output), moves.eq(1)]
-            with m.Elif((counts & self.engaged) | held):
-                m.d.comb += [
-                    new.eq(Mux(above, top, Mux(below, bottom, raw)) >> (INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)),
-                    moves.eq(1),
-                ]
-                m.d.sync += bank.saturated.eq(above | below)
+        with m.If(~follows & valid[11] & ~taken & summed):
+            m.d.sync += bank.saturated.eq(above | below)
         # Where it stops: what stands less the feed, one cycle after each output that is not held.
         output_wide = _widen(self.output, INTEGRAL_FRACTION_BITS - POSITION_FRACTION_BITS)
         m.d.sync += moved.eq(follows | (valid[11] & ((counts & self.engaged) | taken)))
