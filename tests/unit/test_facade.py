@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -27,6 +28,14 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Controller:
     return Controller("nowhere")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Test processes that run beside others ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 async def answer() -> int:
     return 42
 
@@ -40,7 +49,7 @@ async def interrupts() -> None:
         raise ConnectionError("the link was closed")
 
 
-def test_interrupted(board: Controller, caplog: pytest.LogCaptureFixture) -> None:
+def test_interrupted(board: Controller, interruptible: None, caplog: pytest.LogCaptureFixture) -> None:
     with board:
         with pytest.raises(KeyboardInterrupt):
             board.run(interrupts())
