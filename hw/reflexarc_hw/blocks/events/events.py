@@ -48,7 +48,7 @@ class Events(wiring.Component):
     emits: In(1)  # until ``emitted``
     detection: Out(DETECTION)
     scored: Out(SCORED)
-    emitted: Out(1)
+    emitted: Out(1)  # a cycle after the emission is taken
     stream: Out(stream.Signature(WORD))
 
     def elaborate(self, platform):
@@ -102,13 +102,17 @@ class Events(wiring.Component):
         content = Signal(RECORD)
         record = pack_words(EVENT_LAYOUT, {name: content[name] for name in RECORD.members})[:-1]
         word = Signal(range(8))
+        # ``emits`` still stands in the cycle of ``emitted``: what it says is taken already.
+        emission_due, takes = Signal(), Signal()
+        m.d.comb += emission_due.eq(self.emits & ~self.emitted)
+        m.d.sync += self.emitted.eq(takes)
         roomy = Signal()
         no_room = Signal()
         m.d.sync += roomy.eq(buffer.room >= EVENT_LAYOUT.words + 4)
         with m.FSM():
             with m.State("WAIT"):
-                with m.If(due.any() | self.emits):
-                    m.d.comb += [begun.eq(due & (~due + 1)), self.emitted.eq(~due.any())]
+                with m.If(due.any() | emission_due):
+                    m.d.comb += [begun.eq(due & (~due + 1)), takes.eq(~due.any())]
                     m.d.sync += [sequence.eq(sequence + 1), content.sequence.eq(sequence)]
                     with m.If(roomy):
                         m.next = "WRITE"
