@@ -106,7 +106,7 @@ class Events(wiring.Component):
         emission_due, takes = Signal(), Signal()
         m.d.comb += emission_due.eq(self.emits & ~self.emitted)
         m.d.sync += self.emitted.eq(takes)
-        roomy = Signal()
+        roomy = Signal(init=1)  # the buffer starts empty
         no_room = Signal()
         m.d.sync += roomy.eq(buffer.room >= EVENT_LAYOUT.words + 4)
         with m.FSM():
