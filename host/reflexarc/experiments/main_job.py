@@ -201,9 +201,11 @@ def detector_lines(report: dict[str, Any]) -> list[str]:
         return []
     done, adatoms = report["detector"], report["adatoms"]
     return [
-        f"detector           {report['model']}: {done['evaluations']} evaluations, {done['missed']} missed, {done['cycles_to_verdict']} cycles",
-        f"adatoms            {adatoms['found']} of {adatoms['features']} found, {adatoms['stray']} stray, {adatoms['double']} double",
-        f"                   precision {report['precision']:.3f}, recall {report['recall']:.3f}",
+        f"detector           {report['model']}, {done['cycles_to_verdict']} cycles",
+        f"evaluations        {done['evaluations']}, missed {done['missed']}",
+        f"adatoms            {adatoms['found']} of {adatoms['features']} found",
+        f"events beside them {adatoms['stray']} stray, {adatoms['double']} double",
+        f"precision, recall  {report['precision']:.3f}, {report['recall']:.3f}",
     ]
 
 

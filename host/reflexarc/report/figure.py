@@ -24,7 +24,7 @@ from reflexarc.store.records import BlackBox, EventRow, ScanGeometry
 
 SIZE_IN, DPI = (16.0, 10.0), 100
 TRIP_WINDOW_S = 400e-6
-TEXT_COLUMNS, TEXT_LINES = 46, 17
+TEXT_COLUMNS, TEXT_LINES = 46, 18
 
 INK, QUIET, GRID, MISSING = "#1d232b", "#5d6773", "#dfe3e8", "#b9bec5"
 MEASURED, TRUE, REACTION, TRIP = "#1b5e9e", "#e07b00", "#ff3d3d", "#c62828"
@@ -304,7 +304,7 @@ def _draw_text(ax: Axes, lines_of_text: Sequence[str]) -> None:
     wrapped = [part for line in lines_of_text for part in (textwrap.wrap(line, TEXT_COLUMNS, subsequent_indent="  ") or [""])]
     if len(wrapped) > TEXT_LINES:
         wrapped = [*wrapped[: TEXT_LINES - 1], "…"]
-    ax.text(0, 0.98, "\n".join(wrapped), transform=ax.transAxes, va="top", fontsize=10, family="DejaVu Sans Mono", linespacing=1.35)
+    ax.text(0, 0.98, "\n".join(wrapped), transform=ax.transAxes, va="top", fontsize=9.5, family="DejaVu Sans Mono", linespacing=1.3)
 
 
 def _nothing(ax: Axes, title: str, reason: str) -> None:
