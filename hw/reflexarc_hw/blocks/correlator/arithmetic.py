@@ -95,7 +95,7 @@ class State(enum.Enum):
 
 
 class Arithmetic(wiring.Component):
-    """``start`` takes the sums; ``done`` tells the correlation, Q1.15, rounded down; 0 and ``flat`` where a line is flat.
+    """``start``, while ``busy`` is low, takes the sums; ``done`` tells the correlation, Q1.15, rounded down; 0 and ``flat`` where a line is flat.
 
     Values are from 0 up, which correlation does not mind. The multiplier is lent: in each cycle in which ``borrow`` is high it takes ``x`` and ``y``,
     and ``product`` is there 2 cycles later.
@@ -190,7 +190,6 @@ class Arithmetic(wiring.Component):
         m.d.comb += [
             limbs.read_address_0.eq(at_first),
             limbs.read_address_1.eq(at_second),
-            self.busy.eq(state != State.REST),
         ]
         m.d.sync += self.done.eq(0)
         with m.If(machine[2] & ends[2]):
@@ -199,7 +198,7 @@ class Arithmetic(wiring.Component):
         with m.Switch(state):
             with m.Case(State.REST):
                 with m.If(self.start):
-                    m.d.sync += [state.eq(State.LOAD), loaded.eq(0), step.eq(0), self.flat.eq(0), negative.eq(0)]
+                    m.d.sync += [state.eq(State.LOAD), self.busy.eq(1), loaded.eq(0), step.eq(0), self.flat.eq(0), negative.eq(0)]
                     m.d.sync += [given[LIMB * number.place :][: LIMB * number.limbs].eq(value) for value, number in inputs]
             with m.Case(State.LOAD):
                 m.d.comb += [limbs.write_enable.eq(1), limbs.write_address.eq(loaded), limbs.write_data.eq(given[:LIMB])]
@@ -253,6 +252,7 @@ class Arithmetic(wiring.Component):
                 m.d.comb += [limbs.write_enable.eq(1), limbs.write_address.eq(ROOT.place), limbs.write_data.eq(root | bit)]
                 m.d.sync += [step.eq(TRIES), state.eq(State.TAKE)]
             with m.Case(State.END):
-                m.d.sync += [self.done.eq(1), state.eq(State.REST)]
-                m.d.sync += self.correlation.eq(Mux(negative, -(root + (~exact)), root))
+                m.d.sync += [self.done.eq(1), self.busy.eq(0), state.eq(State.REST)]
+                # Rounded down: where it is negative and not exact, one below -root, and ~root is that.
+                m.d.sync += self.correlation.eq(Mux(negative, ~Cat(root, Const(0, 1)).as_signed() + exact, root))
         return m

@@ -130,17 +130,22 @@ class Correlator(wiring.Component):
 
         upper = Signal(2 * FACTOR - HALF)  # of the product whose lower half was added
         same, whole, detection = Signal(), Signal(), self.detection
-        # What starts the arithmetic goes far: ``ends`` is State.END, and what makes lines comparable stands long before it.
-        ends, comparable = Signal(), Signal()
+        # What starts the arithmetic goes far. What makes lines comparable stands long before a line's end, and all but ``good`` is a register then.
+        comparable, starts, misses = Signal(), Signal(), Signal()
         m.d.comb += [
             same.eq(count == count_before),
             whole.eq(good & ~beyond),
             spoilt[1].eq((state == State.MEAN) & beyond & good),
             arithmetic.number.eq(count),
-            arithmetic.start.eq(ends & good & comparable & ~arithmetic.busy),
-            spoilt[2].eq(ends & good & comparable & arithmetic.busy),
+            arithmetic.start.eq(starts & good),
+            spoilt[2].eq(misses & good),
         ]
-        m.d.sync += [ends.eq((state == State.LAST) & last), comparable.eq(~beyond & compares & same)]
+        line_ends = (state == State.LAST) & last
+        m.d.sync += [
+            comparable.eq(~beyond & compares & same),
+            starts.eq(line_ends & comparable & ~arithmetic.busy),
+            misses.eq(line_ends & comparable & arithmetic.busy),
+        ]
         m.d.comb += [getattr(arithmetic, f"sum_{name}").eq(total_) for name, total_ in sums.items()]
         with m.Switch(state):
             with m.Case(State.START):

@@ -372,6 +372,7 @@ class Sequencer(wiring.Component):
         m.submodules.access = access = TimedAccess()
         wiring.connect(m, access.master, wiring.flipped(self.master))
         left = Signal(signed(33))
+        few = Signal()  # ``left`` is below LEAST_WAIT, however far
         settled = Signal(range(SETTLED_CYCLES))
         tick = self.samples[0].valid
         state = Signal(Waiting)
@@ -419,25 +420,25 @@ class Sequencer(wiring.Component):
             access.data.eq(Mux(operation == Operation.RAMP, level, b)),
             access.write.eq(operation != Operation.READ),
         ]
-        wants_event, idle = Signal(), Signal()
-        m.d.sync += [
-            wants_event.eq((destination == Condition.EVENT) | (destination == Condition.NEXT_EVENT)),
-            idle.eq(self.scan_state == ScanState.IDLE),
-        ]
-        with m.Switch(destination):
-            with m.Case(Condition.EVENT, Condition.NEXT_EVENT):
-                m.d.comb += met.eq(pending | self.event.valid)
-            with m.Case(Condition.SCAN_IDLE):
-                m.d.comb += met.eq(idle & settled.all())
-            with m.Case(Condition.LINE_DONE):
-                m.d.comb += met.eq(line_seen)
-            with m.Case(Condition.AT_REST):
-                m.d.comb += met.eq(~excursion.moving & settled.all())
-            for number in range(4):
-                with m.Case(Condition.CAMERA_READY + number):
-                    m.d.comb += met.eq(self.lines[number])
-                with m.Case(Condition.CAMERA_BUSY + number):
-                    m.d.comb += met.eq(~self.lines[number])
+        # Which condition is waited for stands long before it is looked at: decoded into registers, one hot.
+        wants, idle = {one: Signal(name=f"wants_{one.name.lower()}") for one in Condition}, Signal()
+        wants_event = Signal()
+        m.d.comb += wants_event.eq(wants[Condition.EVENT] | wants[Condition.NEXT_EVENT])
+        m.d.sync += [flag.eq(destination == one) for one, flag in wants.items()]
+        m.d.sync += idle.eq(self.scan_state == ScanState.IDLE)
+        holds = {
+            Condition.EVENT: pending | self.event.valid,
+            Condition.NEXT_EVENT: pending | self.event.valid,
+            Condition.SCAN_IDLE: idle & settled.all(),
+            Condition.LINE_DONE: line_seen,
+            Condition.AT_REST: ~excursion.moving & settled.all(),
+        }
+        for number in range(4):
+            holds |= {
+                Condition(Condition.CAMERA_READY + number): self.lines[number],
+                Condition(Condition.CAMERA_BUSY + number): ~self.lines[number],
+            }
+        m.d.comb += met.eq(Cat(flag & holds[one] for one, flag in wants.items()).any())
         m.d.sync += [
             rest.eq(b - level),
             forth.eq((step - rest)[-1]),
@@ -452,9 +453,9 @@ class Sequencer(wiring.Component):
         with m.Switch(state):
             with m.Case(Waiting.NOT):
                 with m.If(begin[Operation.MARK]):
-                    m.d.sync += [left.eq(0), state.eq(Waiting.CYCLES)]
+                    m.d.sync += [few.eq(1), state.eq(Waiting.CYCLES)]
                 with m.If(begin[Operation.WAIT_CYCLES]):
-                    m.d.sync += [left.eq(b - 1), state.eq(Waiting.CYCLES)]
+                    m.d.sync += [left.eq(b - 1), few.eq(b <= LEAST_WAIT), state.eq(Waiting.CYCLES)]
                 with m.If(begin[Operation.WAIT_UNTIL]):
                     m.d.sync += [left.eq(b - clock), state.eq(Waiting.TIME)]
                 with m.If(begin[Operation.WAIT_SAMPLES]):
@@ -473,10 +474,10 @@ class Sequencer(wiring.Component):
                     m.d.sync += state.eq(Waiting.EMISSION)
             with m.Case(Waiting.TIME):
                 m.d.comb += finishes.eq(left == LEAST_WAIT - 1)
-                m.d.sync += [left.eq(left - 1), state.eq(Waiting.CYCLES)]
+                m.d.sync += [left.eq(left - 1), few.eq(left <= LEAST_WAIT), state.eq(Waiting.CYCLES)]
             with m.Case(Waiting.CYCLES):
-                m.d.sync += left.eq(left - 1)
-                m.d.comb += finishes.eq(left[-1] | ~left[2:].any())
+                m.d.sync += [left.eq(left - 1), few.eq(left <= LEAST_WAIT)]
+                m.d.comb += finishes.eq(few)
             with m.Case(Waiting.SAMPLES):
                 with m.If(left[-1]):
                     m.d.comb += finishes.eq(1)
