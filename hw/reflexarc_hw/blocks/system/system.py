@@ -41,7 +41,7 @@ class System(wiring.Component):
             {
                 "bus": In(BankSignature()),
                 "adc": In(SAMPLES),
-                "convert": Out(1),
+                "convert": Out(1, init=1),
                 "frame": Out(1),
                 "samples": Out(SAMPLES),
                 "sample_lost": Out(1),
@@ -57,17 +57,19 @@ class System(wiring.Component):
         phase = Signal(range(self._cycles_per_sample))
         odd = Signal()  # the second period of a DAC frame's two
         started = Signal()  # a conversion was asked for
+        is_due = Signal()  # ``convert``, and the sample of the conversion before should have come
         seen, lost_now, lost = Signal(self._channels), Signal(self._channels), Signal(self._channels)  # a bit a converter
         valid = Cat(self.samples[index].valid for index in range(self._channels))
         count = Signal(64)
 
         m.d.sync += [self.time.eq(self.time + 1), phase.eq(phase + 1), self.samples.eq(self.adc)]
         m.d.sync += self.frame.eq((phase == FRAME_PHASE - 1) & odd)
+        # Both in the period's first cycle, and registers, as the tick goes to half of the chip.
+        m.d.sync += [self.convert.eq(phase == last), is_due.eq((phase == last) & started)]
         with m.If(phase == last):
             m.d.sync += [phase.eq(0), odd.eq(~odd)]
         m.d.comb += [
-            self.convert.eq(phase == 0),
-            lost_now.eq(~seen & (self.convert & started).replicate(self._channels)),
+            lost_now.eq(~seen & is_due.replicate(self._channels)),
             self.sample_lost.eq((lost_now | lost).any()),
             self.tick.eq(valid[0] | lost_now[0]),
         ]
