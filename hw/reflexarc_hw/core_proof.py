@@ -112,7 +112,7 @@ class TripProof(_CoreProof):
     }
     mutations = (
         Mutation("window_to_pins", CORE, "gate.safe.eq(interlock.safe)", "gate.safe.eq(~interlock.live)", 56, shorter=QUICK, inductive=True),
-        Mutation("window_to_pins", CORE, "signals.samples.eq(system.samples)", "signals.samples.eq(self.adc)", 56, shorter=QUICK, inductive=True),
+        Mutation("window_to_pins", CORE, "signals.samples.eq(judged)", "signals.samples.eq(self.adc)", 56, shorter=QUICK, inductive=True),
         Mutation("slew_to_pins", CORE, "gate.safe.eq(interlock.safe)", "gate.safe.eq(~interlock.live)", 60, shorter=QUICK, inductive=True),
         Mutation("verdict_to_pins", CORE, "for name in JUDGES:", "for name in list(JUDGES)[1:]:", 56, shorter=QUICK, inductive=True),
         Mutation("safe_until_armed", CORE, "gate.safe.eq(interlock.safe)", "gate.safe.eq(interlock.safe & ~scan.overflow)", 20),
@@ -127,6 +127,7 @@ class TripProof(_CoreProof):
         self.limits_are_in_force(m)
         signals, bank = self.part("core.signals"), self.part("core.signals.bank")
         safe_now = self.outputs_are_safe(dut)
+        self.invariant(signals.samples.as_value() == self.system.samples.as_value())
 
         starting = ~self.lasted(1, 5)
         pulse = self.reaction.hold | (self.part("core.sequencer").requests & int(Request.PULSE_LIMITS)).any()
@@ -311,7 +312,7 @@ class WiresProof(_CoreProof):
             "pins_have_their_senses": "z and the blanker at the pins are the gate's in the straps' senses; nothing else is between.",
         }
         self.mutations = (
-            Mutation("judges_see_what_is_converted", CORE, "signals.samples.eq(system.samples)", "signals.samples.eq(self.adc)"),
+            Mutation("judges_see_what_is_converted", CORE, "signals.samples.eq(judged)", "signals.samples.eq(self.adc)"),
             Mutation("judges_see_what_is_converted", CORE, "dose.samples.eq(system.samples)", "dose.samples.eq(self.adc)"),
             Mutation("judges_see_what_is_asked", CORE, "envelope.z.eq(feedback.request)", "envelope.z.eq(gate.z_driven)"),
             Mutation("judges_see_what_is_asked", CORE, "gate.x.eq(sequencer.x)", "gate.x.eq(sequencer.y)"),
