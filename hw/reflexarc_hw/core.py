@@ -125,8 +125,6 @@ class Core(wiring.Component):
         live = interlock.live
         asks = {request: (sequencer.requests & int(request)).any() for request in Request}
         sample = system.samples[CURRENT]
-        # What decides within the cycle has samples of its own; those of the system go to eight blocks.
-        judged = data.View(SAMPLES, own_register(m, self.adc.as_value(), "judged"))
         # Away is towards greater codes everywhere within; a scanner that is wired the other way round is mirrored here, at the last place.
         mirror = 0 if Strap.RETRACT_POSITIVE in straps else -1
         estop_closed = self.estop if Strap.ESTOP_NORMALLY_CLOSED in straps else ~self.estop
@@ -184,7 +182,7 @@ class Core(wiring.Component):
             bias_feedback.hold.eq(hold),
             bias_feedback.driven.eq(Cat(Const(0, POSITION_FRACTION_BITS), bias_beside_pulses).as_signed()),
             #
-            signals.samples.eq(judged),
+            signals.samples.eq(system.judged),
             signals.pulse.eq(pulse_limits),
             signals.error.eq(feedback.error),
             signals.error_valid.eq(feedback.error_valid),
