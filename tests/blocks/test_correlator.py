@@ -15,10 +15,10 @@ from reflexarc.contract.packets import Channel
 
 SCENES = 60
 BANK_CYCLES = 4
-PIXEL_CYCLES = 12  # from a pixel of one sample to the next, if that is not to be lost
+PIXEL_CYCLES = 11  # from a pixel of one sample to the next, if that is not to be lost
 MEAN_CYCLES = 16  # more, where it has several
 # From a line's last pixel, of one sample, to the event, where no pixel comes meanwhile.
-EVENT_CYCLES = 1240
+EVENT_CYCLES = 1198
 NEGATIVE_CYCLES = 15  # more, where lines are unlike
 REST_CYCLES = 1500  # after which nothing is under way
 LIMITS = {

@@ -13,8 +13,7 @@ FACTOR = LIMB  # bits of what the multiplier multiplies
 SCALE_BITS = 15  # of a correlation, Q1.15
 NUMBER_BITS, SUM_BITS, SQUARE_BITS = 12, 27, 43  # of up to 2**11 values of 16 bits: their number, sum, sum of products
 ACCUMULATOR_BITS = 2 * LIMB + 3  # four products, and what the limb before left
-PIPELINE = 4  # cycles from a product's factors to the limb that it ends
-PRODUCT_CYCLES = 3  # to the product itself
+PIPELINE = 3  # cycles from a product's factors to the limb that it ends
 LOAD_CYCLES = 15  # limbs that are given
 
 
@@ -99,7 +98,7 @@ class Arithmetic(wiring.Component):
     """``start``, while ``busy`` is low, takes the sums; ``done`` tells the correlation, Q1.15, rounded down; 0 and ``flat`` where a line is flat.
 
     Values are from 0 up, which correlation does not mind. The multiplier is lent: in each cycle in which ``borrow`` is high it takes ``x`` and ``y``,
-    and ``product`` is there PRODUCT_CYCLES later.
+    and ``product`` is there 2 cycles later.
     """
 
     start: In(1)
@@ -143,10 +142,8 @@ class Arithmetic(wiring.Component):
         at_first, at_second, least_first, most_second = Signal(6), Signal(6), Signal(6), Signal(6)
         limb_ends, over, issues = Signal(), Signal(), Signal()
         x, y = Signal(FACTOR), Signal(FACTOR)
-        x_near, y_near = Signal(FACTOR), Signal(FACTOR)  # beside the multiplier, which may be far from the limbs
         product = Signal(2 * FACTOR)
-        # A step of this is in the factors, at the multiplier, in the product, in the accumulator.
-        machine, ends = Signal(PIPELINE), Signal(PIPELINE)
+        machine, ends = Signal(PIPELINE), Signal(PIPELINE)  # a step of this is at the multiplier, in the product, in the accumulator
         shifts = Signal()  # what was accumulated belongs to a limb that is done
         accumulator = Signal(ACCUMULATOR_BITS)
         m.d.comb += [
@@ -168,9 +165,12 @@ class Arithmetic(wiring.Component):
                 with m.Else():
                     m.d.sync += [most_j.eq(most_j + 1), i.eq(least_i), j.eq(most_j + 1)]
                     m.d.sync += [most_second.eq(most_second + 1), at_first.eq(least_first), at_second.eq(most_second + 1)]
-        m.d.sync += [x_near.eq(x), y_near.eq(y), product.eq(x_near * y_near)]
-        with m.If(machine[2]):
-            m.d.sync += [accumulator.eq(Mux(shifts, accumulator >> LIMB, accumulator) + product), shifts.eq(ends[2])]
+        borrowed = Signal()
+        m.d.sync += borrowed.eq(self.borrow)
+        with m.If(borrowed | machine[0]):
+            m.d.sync += product.eq(x * y)
+        with m.If(machine[1]):
+            m.d.sync += [accumulator.eq(Mux(shifts, accumulator >> LIMB, accumulator) + product), shifts.eq(ends[1])]
 
         # Differences, a limb in three cycles: the limbs are RAM made of LUTs, and a cycle with it has room for little else.
         at = Signal(4)
@@ -192,7 +192,7 @@ class Arithmetic(wiring.Component):
             limbs.read_address_1.eq(at_second),
         ]
         m.d.sync += self.done.eq(0)
-        with m.If(machine[3] & ends[3]):
+        with m.If(machine[2] & ends[2]):
             m.d.comb += [limbs.write_enable.eq(1), limbs.write_address.eq(target), limbs.write_data.eq(accumulator)]
             m.d.sync += target.eq(target + 1)
         with m.Switch(state):

@@ -19,7 +19,7 @@ PLACE_BITS = (PIXELS - 1).bit_length()
 FRACTION_BITS = 12  # of a mean, Q20.12
 MIDDLE = 1 << (FACTOR - 1)
 HALF = SQUARE_BITS // 2
-PIXEL_CYCLES = 12  # from a pixel of one sample to the next one, if that is not to be lost; MEAN_CYCLES - 1 more for one of several
+PIXEL_CYCLES = 11  # from a pixel of one sample to the next one, if that is not to be lost; MEAN_CYCLES - 1 more for one of several
 
 
 class State(enum.Enum):
@@ -30,11 +30,10 @@ class State(enum.Enum):
     HOLD = 4
     SQUARE = 5
     CROSS = 6
-    MULTIPLY = 7
-    ADD = 8
-    CARRY = 9
-    LAST = 10
-    END = 11  # of a line
+    ADD = 7
+    CARRY = 8
+    LAST = 9
+    END = 10  # of a line
 
 
 class Correlator(wiring.Component):
@@ -169,8 +168,6 @@ class Correlator(wiring.Component):
             with m.Case(State.SQUARE):
                 m.d.sync += [sums["b"].eq(sums["b"] + value), state.eq(State.CROSS)]
             with m.Case(State.CROSS):
-                m.d.sync += state.eq(State.MULTIPLY)
-            with m.Case(State.MULTIPLY):
                 m.d.sync += state.eq(State.ADD)
             with m.Case(State.ADD):
                 add_low("bb")
