@@ -235,24 +235,33 @@ class Detector(wiring.Component):
                 detection.class_id.eq(result.class_id),
                 detection.score.eq(result.margin),
                 detection.disagreement.eq(result.disagreement),
-                counts["events"].eq(counts["events"] + 1),
             ]
+        with m.If(detection.valid):
+            m.d.sync += counts["events"].eq(counts["events"] + 1)
+        # What is counted is a register: the verdict is known late in its cycle, and a count is a carry chain.
+        counted, was_suppressed, was_disagreement = Signal(), Signal(), Signal()
+        m.d.sync += [
+            counted.eq(result.valid & ~stop),
+            was_suppressed.eq(result.event & neighbours.is_near),
+            was_disagreement.eq(result.disagreement),
+        ]
         with m.If(result.valid & ~stop):
+            m.d.sync += [last_result.eq(Cat(result.greatest, result.margin, result.disagreement)), last_cycles.eq(cycles)]
+        with m.If(counted):
             m.d.sync += [
-                last_result.eq(Cat(result.greatest, result.margin, result.disagreement)),
-                last_cycles.eq(cycles),
                 counts["evaluations"].eq(counts["evaluations"] + 1),
-                counts["suppressed"].eq(counts["suppressed"] + (result.event & neighbours.is_near)),
-                counts["disagreements"].eq(counts["disagreements"] + result.disagreement),
+                counts["suppressed"].eq(counts["suppressed"] + was_suppressed),
+                counts["disagreements"].eq(counts["disagreements"] + was_disagreement),
             ]
         # A model's last evaluation, which its successor drops, is one that was due and not done, but no fault.
         faults, drops = Signal(len(Fault)), Signal()
         for fault, strobe in ((Fault.BUSY, view.missed), (Fault.VALUES, values.overrun), (Fault.LINES, view.too_long)):
             m.d.comb += faults[int(fault).bit_length() - 1].eq(strobe)
         m.d.comb += [drops.eq(swaps & (view.dropped | head.busy)), bank.faults_set.eq(faults)]
-        m.d.sync += self.underflow.eq(bank.strict & faults.any())
-        with m.If(view.missed | drops):
-            m.d.sync += counts["missed"].eq(counts["missed"] + view.missed + drops)
+        dropped = Signal()
+        m.d.sync += [self.underflow.eq(bank.strict & faults.any()), dropped.eq(drops)]
+        with m.If(view.missed | dropped):
+            m.d.sync += counts["missed"].eq(counts["missed"] + view.missed + dropped)
         m.d.comb += [getattr(bank, name).eq(count) for name, count in counts.items()]
         m.d.comb += [
             bank.state_0.eq(loader.state_0),

@@ -169,10 +169,15 @@ class View(wiring.Component):
         beyond = Signal()
         row_step = Signal(14)  # from a line's last byte of a record to the next line's first
         resize, uses_lines = Signal(), Signal()
-        m.d.sync += [same_pixels.eq(line_pixels == self.pixels), self.too_long.eq(uses_lines & sized & ~fits)]
+        resizes = Signal()  # a cycle after it is known
+        m.d.sync += [
+            same_pixels.eq(line_pixels == self.pixels),
+            self.too_long.eq(uses_lines & sized & ~fits),
+            resizes.eq(resize & ~self.stop),
+        ]
         with m.If(self.stop):
             m.d.sync += [sized.eq(0), sizing.eq(0)]
-        with m.Elif(resize):
+        with m.Elif(resizes):
             m.d.sync += [
                 line_pixels.eq(self.pixels),
                 sized.eq(0),
@@ -234,16 +239,17 @@ class View(wiring.Component):
         # Lines: of how many before this one all is there, and whether this one's records are made.
         whole, enough = Signal(8), Signal()
         unbroken, collects, collects_line = Signal(), Signal(), Signal()
-        count, overlong = Signal(16), Signal()  # records of this line
+        count, is_full, overlong = Signal(16), Signal(), Signal()  # records of this line; as many as it has pixels, a cycle late
         m.d.comb += [
             enough.eq(whole >= older_lines),
             uses_lines.eq(begins_line & ~single & same_pixels),
             unbroken.eq(~value.gap & same_pixels & sized),
             collects_line.eq(single | (unbroken & enough & fits)),
             resize.eq(begins_line & ~single & ~(same_pixels & (sized | (sizing != 0)))),
-            overlong.eq(begins_record & ~is_first & ~single & (count == line_pixels)),
+            overlong.eq(begins_record & ~is_first & ~single & is_full),
             self.starts_frame.eq(begins_line & value.frame),
         ]
+        m.d.sync += is_full.eq(count == line_pixels)
         with m.If(begins_line):
             m.d.sync += [in_line.eq(1), count.eq(0), collects.eq(collects_line), self.frame.eq(value.origin.frame)]
             with m.If(~unbroken):
@@ -309,29 +315,29 @@ class View(wiring.Component):
         closes, cuts_off = Signal(), Signal()
         m.d.comb += [closes.eq(ending[2] & ends), cuts_off.eq(closes | cut | overlong | self.clear)]
         with m.If(ending[2] & ~ends & collects & ~single):
-            m.d.sync += [copied.eq(0), copy_due.eq(count != line_pixels)]
+            m.d.sync += [copied.eq(0), copy_due.eq(~is_full)]
         with m.If(cuts_off):
             m.d.sync += [in_line.eq(0), collects.eq(0), whole.eq(0), left.eq(0), copy_due.eq(0), in_memory.eq(0), out_of_memory.eq(0)]
-        with m.If(closes & ends_whole & in_line & (count == line_pixels)):
+        with m.If(closes & ends_whole & in_line & is_full):
             m.d.sync += whole.eq(Mux(whole.all(), whole, whole + 1))
         with m.If(self.clear):
             m.d.sync += [whole.eq(0), found.eq(0), ending.eq(0)]
 
         # Windows: the one that the engine has, and the next one. ``have``: bytes since the next one's begin, which may be still to come.
         window = settings.window_bytes
-        open_ = Signal()
+        open_ = Signal()  # only while in_line, so that no line begins meanwhile: what cuts it off comes first
         next_base = Signal(range(RING_BYTES))
         have = Signal(signed(15))
         have_now = Signal(signed(15))
         launched, seen, whole_window = Signal(), Signal(), Signal()
         since = Signal(14)  # bytes since the begin of the window that the engine has
-        may_begin, begins, due, ends_evaluation = Signal(), Signal(), Signal(), Signal()
+        may_begin, begins, due, misses, ends_evaluation = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             have_now.eq(have + self.ring_write.enable),
             may_begin.eq(open_ & ~self.running & ~self.engine_busy & ~self.hold & ~self.abort),
-            begins.eq(may_begin & ~have[-1] & ~cuts_off & ~begins_line),
+            begins.eq(may_begin & ~have[-1] & ~cuts_off),
             due.eq(ending[1] & ended_record & open_ & (have == window)),
-            self.missed.eq(due & ~begins),
+            misses.eq(due & ~begins),
             whole_window.eq(self.running & (self.arrived == window)),
             self.completed.eq(whole_window & ~seen),
             self.age.eq(Mux(ending[2], 2, 1)),
@@ -341,11 +347,12 @@ class View(wiring.Component):
         ]
         m.d.sync += [
             self.begin.eq(begins),
+            self.missed.eq(misses),
             self.abort.eq(ends_evaluation),
             # Nothing is written over a window that the engine reads. One that waits for more is not in the way: all that comes belongs to it.
             full.eq(whole_window & (since >= RING_BYTES - MARGIN)),
         ]
-        with m.If(begins | self.missed):
+        with m.If(begins | misses):
             m.d.sync += [next_base.eq(next_base + settings.hop_bytes), have.eq(have_now - settings.hop_bytes)]
         with m.Elif(self.ring_write.enable):
             m.d.sync += have.eq(have_now)
