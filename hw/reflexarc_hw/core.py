@@ -249,6 +249,7 @@ class Core(wiring.Component):
             events.time.eq(system.time),
             #
             detector.pixel.eq(capture.pixel),
+            detector.pixel.valid.eq(own_register(m, capture.pixel_ends, "pixel_valid")),  # enables half a thousand registers there
             detector.samples.eq(system.samples),
             detector.z.eq(feedback.output),
             detector.marker.eq(scan.marker),

@@ -111,6 +111,7 @@ class Bench:
         """Each whole pixel is told of once, so many cycles after its last sample, and nothing else is."""
         seen, due = unpack(PIXEL, get(self.dut.pixel)), self.due.popleft()
         assert seen["valid"] == int(due is not None)
+        assert get(self.dut.pixel_ends) == int(self.due[0] is not None), "pixel_ends is a cycle ahead of valid"
         if due is not None:
             assert list(seen.pop("sums").values()) == due["sums"]
             for name in ("x", "y"):

@@ -14,6 +14,7 @@ from amaranth.back import verilog
 from reflexarc.contract.model import LANES, OUTPUTS
 from reflexarc_hw.platforms.bench_top import BenchTop
 from reflexarc_hw.platforms.board import FULL
+from reflexarc_hw.platforms.hard_registers import take_in
 from reflexarc_hw.platforms.timing import TRUE_RATE
 
 REQUIRED_MHZ = 100.0
@@ -110,6 +111,9 @@ def main() -> int:
         # -no-rw-check: nobody reads a word in the cycle in which it is written (lib/memory.py), so nothing need stand beside the RAM for it.
         f"{read}; synth_ecp5 -abc9 -no-rw-check -top top -json top.json; tee -q -o ecp5.json stat -json")  # fmt: skip
     stat = json.loads((folder / "ecp5.json").read_text())
+    netlist = json.loads((folder / "top.json").read_text())
+    take_in(netlist["modules"]["top"])
+    (folder / "top.json").write_text(json.dumps(netlist))
     too_much = {cell: f"{cells(stat, cell)} of {room}" for cell, room in ROOM.items() if cells(stat, cell) > room}
     best = {"device": "ECP5-85F speed grade 6", "products_a_cycle": OUTPUTS * arguments.lanes, "does_not_fit": too_much}
     if not too_much:

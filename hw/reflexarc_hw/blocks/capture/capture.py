@@ -51,6 +51,7 @@ class Capture(wiring.Component):
     pixels: In(16)
     pixel_samples: In(24)
     pixel: Out(PIXEL)
+    pixel_ends: Out(1)  # it is valid in the next cycle
     stream: Out(stream.Signature(WORD))
 
     def elaborate(self, platform):
@@ -117,7 +118,8 @@ class Capture(wiring.Component):
             m.d.sync += begun.eq(line_first & ~marker.last)
             m.d.sync += [self.pixel[name].eq(marker[name]) for name in ("line_last", "direction", "second", "x", "y")]
             m.d.sync += self.pixel.line_first.eq(line_first)
-        m.d.sync += self.pixel.valid.eq(counted & marker.last)
+        m.d.comb += self.pixel_ends.eq(counted & marker.last)
+        m.d.sync += self.pixel.valid.eq(self.pixel_ends)
         m.d.comb += [self.pixel.index.eq(index), self.pixel.samples.eq(number)]
         m.d.comb += [self.pixel.sums[channel].eq(sums[channel]) for channel in Channel]
 

@@ -7,6 +7,7 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc_hw.lib.memory import RegisterFile
+from reflexarc_hw.lib.product_register import product_register
 
 LIMB = 16
 FACTOR = LIMB  # bits of what the multiplier multiplies
@@ -142,7 +143,7 @@ class Arithmetic(wiring.Component):
         at_first, at_second, least_first, most_second = Signal(6), Signal(6), Signal(6), Signal(6)
         limb_ends, over, issues = Signal(), Signal(), Signal()
         x, y = Signal(FACTOR), Signal(FACTOR)
-        product = Signal(2 * FACTOR)
+        product = product_register(2 * FACTOR, "product")
         machine, ends = Signal(PIPELINE), Signal(PIPELINE)  # a step of this is at the multiplier, in the product, in the accumulator
         shifts = Signal()  # what was accumulated belongs to a limb that is done
         accumulator = Signal(ACCUMULATOR_BITS)

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from reflexarc.contract.model import OUTPUTS, PARAMETERS, QUAD
 from reflexarc_hw.blocks.detector.control import LAYER, MARKS
 from reflexarc_hw.blocks.detector.memories import STORED, SUM
+from reflexarc_hw.lib.product_register import product_register
 
 HALVES = 2  # of the outputs, that have their own copies of the operands
 # One to four outputs of a tile. ``ends``: the last ones of the layer.
@@ -71,7 +72,7 @@ class Array(wiring.Component):
         for output in range(OUTPUTS):
             products = []
             for lane in range(self._lanes):
-                product = Signal(signed(16), name=f"product_{output}_{lane}")
+                product = product_register(signed(16), f"product_{output}_{lane}")
                 with m.If(at[3].multiplies):
                     operand = self.operands[output * HALVES // OUTPUTS][lane]
                     m.d.sync += product.eq(operand * self.weights[output * self._lanes + lane])

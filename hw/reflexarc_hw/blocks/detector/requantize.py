@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from reflexarc.contract.model import ACCUMULATOR_BITS, MANTISSA_BITS
+from reflexarc_hw.lib.product_register import product_register
 
 SUM = signed(ACCUMULATOR_BITS)
 STORED = signed(8)
@@ -33,15 +34,17 @@ class Multiplier(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        product = product_register(self.product.shape(), "product")
+        m.d.comb += self.product.eq(product)
         with m.If(self.valid):
-            m.d.sync += self.product.eq(self.a * self.b)
+            m.d.sync += product.eq(self.a * self.b)
         return m
 
 
 class Product(wiring.Component):
     """``product = (sum + bias) * mantissa << (7 - shift % 8)``, PRODUCT_CYCLES later.
 
-    ``sum + bias`` has to fit, which the compiler proves. Four multipliers, with registers around each: those within it are not used by synthesis.
+    ``sum + bias`` has to fit, which the compiler proves. Four multipliers, with registers around each.
     """
 
     valid: In(1)

@@ -77,6 +77,7 @@ class Search(wiring.Component):
                     first, second, third = (at_or_below[(value + more) % RADIX] for more in (1, 2, 3))
                     m.d.comb += digit.eq(Cat((first & ~second) | third, second))
         steps, matches, begins_anew = Signal(), Signal(), Signal()
+        cleared = Signal()  # what is read begins anew a cycle after all else does
         m.d.comb += [
             next_total.eq(total + digit),
             matches.eq(read_channel == self.channel),
@@ -84,7 +85,7 @@ class Search(wiring.Component):
             steps.eq((phase == 2) & (searching | (self.start & matches))),
             self.done.eq(steps & (step == DIGITS - 1)),
             self.found.eq(known),
-            begins_anew.eq(self.clear | self.done | (self.start & ~searching & ~matches)),
+            begins_anew.eq(cleared | self.done | (self.start & ~searching & ~matches)),
         ]
         with m.If(phase != 2):
             m.d.sync += phase.eq(phase + 1)
@@ -100,9 +101,11 @@ class Search(wiring.Component):
                             digits = [known.word_select(index, DIGIT_BITS) for index in reversed(range(done))] + [digit, mine]
                             digits = (digits + [Const(0, DIGIT_BITS)] * DIGITS)[: DIGITS - 1]
                             m.d.sync += upper[memory].eq(Cat(reversed(digits)))
-        with m.If(begins_anew):
+        m.d.sync += cleared.eq(self.clear)
+        with m.If(begins_anew | self.clear):
             m.d.sync += [phase.eq(0), searching.eq(0), step.eq(0), total.eq(0)]
-            m.d.sync += read_channel.eq(Mux(self.clear, 0, Mux(self.done, self.next_channel, self.channel)))
+        with m.If(begins_anew):
+            m.d.sync += read_channel.eq(Mux(cleared, 0, Mux(self.done, self.next_channel, self.channel)))
             m.d.sync += [upper[memory].eq(memory << (upper_bits - DIGIT_BITS)) for memory in range(RADIX)]
         return m
 

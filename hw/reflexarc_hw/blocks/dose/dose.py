@@ -17,6 +17,7 @@ from reflexarc.contract.blocks.signals import CURRENT, MONITOR
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
 from reflexarc_hw.lib.conditions import ConditionSignature, measured, tighter
 from reflexarc_hw.lib.formats import OUTPUTS, SAMPLES
+from reflexarc_hw.lib.product_register import product_register
 
 # Samples that belong to a pulse may come so many samples after its end: they were taken while it lasted.
 SAMPLES_AFTER_PULSE = 2
@@ -58,7 +59,7 @@ class Dose(wiring.Component):
 
         # Beam current. A multiplier has 18 bits; the product's upper part is the gain or nothing, and the sum has a cycle of its own.
         monitor = self.samples[MONITOR]
-        lower, upper = Signal(36), Signal(18)
+        lower, upper = product_register(36, "lower"), Signal(18)
         product = Signal(38)
         rate = Signal(32)  # Q12.20, electrons a cycle
         code = Signal(19)

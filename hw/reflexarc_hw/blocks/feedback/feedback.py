@@ -22,6 +22,7 @@ from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.compare import greater
 from reflexarc_hw.lib.formats import CODE, POSITION, SAMPLES
 from reflexarc_hw.lib.memory import Ram
+from reflexarc_hw.lib.product_register import product_register
 
 ERROR = signed(6 + ERROR_FRACTION_BITS)  # Q6.12
 INTEGRAL_FRACTION_BITS = ERROR_FRACTION_BITS + KI_FRACTION_BITS
@@ -166,7 +167,7 @@ class Feedback(wiring.Component):
             table.write_address.eq(Cat(bank.table_index, 1)),
             table.write_data.eq(entry),
         ]
-        # 6: interpolation product
+        # 6: interpolation product; its register stands beside what it is added to, and not in the multiplier: the sum and what follows take a cycle
         product = Signal(signed(SLOPE_BITS + TABLE_REST_BITS + 1))
         value = Signal(signed(TABLE_VALUE_BITS))
         with m.If(valid[5]):
@@ -215,8 +216,8 @@ class Feedback(wiring.Component):
         # 9: products. The gains too stand beside their multipliers.
         ki, kp = Signal(signed(18)), Signal(signed(18))
         m.d.sync += [ki.eq(bank.ki), kp.eq(bank.kp)]
-        integral_product = Signal(signed(ERROR.width + 18))  # Q.24
-        proportional_product = Signal(signed(ERROR.width + 18))  # Q.20
+        integral_product = product_register(signed(ERROR.width + 18), "integral_product")  # Q.24
+        proportional_product = product_register(signed(ERROR.width + 18), "proportional_product")  # Q.20
         with m.If(valid[8]):
             m.d.sync += [integral_product.eq(error_integral * ki), proportional_product.eq(error_proportional * kp)]
         # Excitation: a square wave, counted in the very samples that have it; it begins with its positive half.

@@ -11,6 +11,7 @@ from reflexarc_hw.lib.approach import approach
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import POSITION
 from reflexarc_hw.lib.memory import Ram
+from reflexarc_hw.lib.product_register import product_register
 
 SPACING_MAX = 12
 PLACE_BITS = (DEPTH - 1).bit_length()
@@ -105,8 +106,9 @@ class Lift(wiring.Component):
         factor = Signal(SPACING_MAX)
         m.d.sync += factor.eq(Mux(at_end, 0, fraction))
         read = rises.read_data
-        upper_product, upper = (Signal(signed(RISE.width - PART_BITS + SPACING_MAX + 1), name=name) for name in ("upper_product", "upper"))
-        lower_product, lower = (Signal(PART_BITS + SPACING_MAX, name=name) for name in ("lower_product", "lower"))
+        upper_product = product_register(signed(RISE.width - PART_BITS + SPACING_MAX + 1), "upper_product")
+        lower_product = product_register(PART_BITS + SPACING_MAX, "lower_product")
+        upper, lower = Signal.like(upper_product, reset_less=False, attrs={}), Signal.like(lower_product, reset_less=False, attrs={})
         above = Signal(signed(POSITION.width + 1))
         target = Signal(signed(POSITION.width + 2))
         with m.If(stages[3]):

@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from reflexarc_hw.lib.product_register import product_register
+
 ERROR = signed(18)  # Q6.12, log2 of the current
 EXTRA_BITS = 15  # below the error's, so that the slowest low-pass moves for one LSB of error
 STATE = signed(ERROR.width + EXTRA_BITS)  # Q6.27
@@ -48,7 +50,8 @@ class Oscillation(wiring.Component):
                 m.d.sync += band.eq(lowest)
         # A register on either side that stands beside the multiplier, which is far from all else.
         factor = Signal(ERROR)
-        product, square = Signal(2 * ERROR.width - 1), Signal(2 * ERROR.width - 1)  # Q12.24, up to and with 2**34
+        product = product_register(2 * ERROR.width - 1, "product")  # Q12.24, up to and with 2**34
+        square = Signal(2 * ERROR.width - 1)
         with m.If(valid[2]):
             m.d.sync += factor.eq(band)
         with m.If(valid[3]):
