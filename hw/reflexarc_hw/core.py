@@ -182,7 +182,7 @@ class Core(wiring.Component):
             bias_feedback.hold.eq(hold),
             bias_feedback.driven.eq(Cat(Const(0, POSITION_FRACTION_BITS), bias_beside_pulses).as_signed()),
             #
-            signals.samples.eq(system.samples),
+            signals.samples.eq(system.judged),
             signals.pulse.eq(pulse_limits),
             signals.error.eq(feedback.error),
             signals.error_valid.eq(feedback.error_valid),

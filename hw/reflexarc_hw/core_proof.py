@@ -112,7 +112,7 @@ class TripProof(_CoreProof):
     }
     mutations = (
         Mutation("window_to_pins", CORE, "gate.safe.eq(interlock.safe)", "gate.safe.eq(~interlock.live)", 56, shorter=QUICK, inductive=True),
-        Mutation("window_to_pins", CORE, "signals.samples.eq(system.samples)", "signals.samples.eq(self.adc)", 56, shorter=QUICK, inductive=True),
+        Mutation("window_to_pins", CORE, "signals.samples.eq(system.judged)", "signals.samples.eq(self.adc)", 56, shorter=QUICK, inductive=True),
         Mutation("slew_to_pins", CORE, "gate.safe.eq(interlock.safe)", "gate.safe.eq(~interlock.live)", 60, shorter=QUICK, inductive=True),
         Mutation("verdict_to_pins", CORE, "for name in JUDGES:", "for name in list(JUDGES)[1:]:", 56, shorter=QUICK, inductive=True),
         Mutation("safe_until_armed", CORE, "gate.safe.eq(interlock.safe)", "gate.safe.eq(interlock.safe & ~scan.overflow)", 20),
@@ -123,7 +123,7 @@ class TripProof(_CoreProof):
 
     def describe(self, m: Module) -> None:
         dut = self.block()
-        samples_are_apart(self, self.system.samples)
+        samples_are_apart(self, self.system.judged)
         self.limits_are_in_force(m)
         signals, bank = self.part("core.signals"), self.part("core.signals.bank")
         safe_now = self.outputs_are_safe(dut)
@@ -132,7 +132,7 @@ class TripProof(_CoreProof):
         pulse = self.reaction.hold | (self.part("core.sequencer").requests & int(Request.PULSE_LIMITS)).any()
         pulse_off = self.lasted(~pulse, IN_FORCE) & ~pulse
         for channel, name in ((CURRENT, "current"), (MONITOR, "monitor")):
-            sample = self.system.samples[channel]
+            sample = self.system.judged[channel]
             self.invariant(signals.conditions.short[channel] == signals.conditions.verdict[3 * channel : 3 * channel + 3].any())
             high, low = getattr(bank, f"{name}_high"), getattr(bank, f"{name}_low")
             in_force = (self.locked_for >= IN_FORCE) & (pulse_off if channel == CURRENT else 1)
@@ -311,7 +311,7 @@ class WiresProof(_CoreProof):
             "pins_have_their_senses": "z and the blanker at the pins are the gate's in the straps' senses; nothing else is between.",
         }
         self.mutations = (
-            Mutation("judges_see_what_is_converted", CORE, "signals.samples.eq(system.samples)", "signals.samples.eq(self.adc)"),
+            Mutation("judges_see_what_is_converted", CORE, "signals.samples.eq(system.judged)", "signals.samples.eq(self.adc)"),
             Mutation("judges_see_what_is_converted", CORE, "dose.samples.eq(system.samples)", "dose.samples.eq(self.adc)"),
             Mutation("judges_see_what_is_asked", CORE, "envelope.z.eq(feedback.request)", "envelope.z.eq(gate.z_driven)"),
             Mutation("judges_see_what_is_asked", CORE, "gate.x.eq(sequencer.x)", "gate.x.eq(sequencer.y)"),
@@ -346,8 +346,7 @@ class WiresProof(_CoreProof):
             for one, other in pairs:
                 self.holds(name, Value.cast(one) == Value.cast(other))
 
-        samples = system.samples
-        same("judges_see_what_is_converted", (signals.samples, samples), (dose.samples, samples))
+        same("judges_see_what_is_converted", (signals.samples, system.judged), (dose.samples, system.samples))
         asked = ((envelope.x, gate.x), (envelope.y, gate.y), (envelope.z, gate.z), (envelope.bias, gate.bias_requested))
         same(
             "judges_see_what_is_asked",

@@ -36,6 +36,7 @@ async def phases_samples_and_losses_equal_the_naive_model(dut):
         seen = {name: get(getattr(dut, name)) for name in expected}
         assert seen == expected
         shown = unpack(SAMPLES, get(dut.samples))
+        assert unpack(SAMPLES, get(dut.judged)) == shown
         assert [(bool(shown[index]["valid"]), shown[index]["code"]) for index in range(2)] == [tuple(sample) for sample in samples]
         lost += seen["sample_lost"] & seen["convert"]
         ticks += seen["tick"]

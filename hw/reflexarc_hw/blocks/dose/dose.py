@@ -17,6 +17,7 @@ from reflexarc.contract.blocks.signals import CURRENT, MONITOR
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
 from reflexarc_hw.lib.conditions import ConditionSignature, measured, tighter
 from reflexarc_hw.lib.formats import OUTPUTS, SAMPLES
+from reflexarc_hw.lib.own_register import own_register
 from reflexarc_hw.lib.product_register import product_register
 
 # Samples that belong to a pulse may come so many samples after its end: they were taken while it lasted.
@@ -83,11 +84,12 @@ class Dose(wiring.Component):
             m.d.sync += closing.eq(bank.blanker_delay)
         with m.Elif(closing != 0):
             m.d.sync += closing.eq(closing - 1)
-        open_late, inside = Signal(), Signal(4)  # of the region's four edges
-        rate_late = Signal(32)
+        inside = Signal(4)  # of the region's four edges
+        rate_late = Signal(32)  # 0 while the beam is blanked; the frame's count has its own
         open_time = Signal(64)
-        m.d.sync += open_late.eq(open_)
-        m.d.sync += rate_late.eq(Mux(open_, rate, 0))
+        rate_now = Mux(open_, rate, 0)
+        m.d.sync += rate_late.eq(rate_now)
+        rate_of_frame = own_register(m, rate_now, "rate_of_frame")
         with m.If(open_):
             m.d.sync += [
                 open_time.eq(open_time + 1),
@@ -106,15 +108,15 @@ class Dose(wiring.Component):
         reset_region = bank.command_strobe & (bank.command == DoseCommand.RESET_REGION)
         reset_tip = bank.command_strobe & (bank.command == DoseCommand.RESET_TIP)
         ends = {}
-        for name, count, start in (("pixel", pixel, self.pixel_start), ("frame", frame, self.frame_start)):
+        for name, count, start, added in (("pixel", pixel, self.pixel_start, rate_late), ("frame", frame, self.frame_start, rate_of_frame)):
             begins = Signal(name=f"{name}_begins")
             ends[Cause.DOSE_PIXEL if count is pixel else Cause.DOSE_FRAME] = begins
             m.d.sync += begins.eq(start)
-            with m.If(begins | (open_late & ~count[-1])):
-                m.d.sync += count.eq(Mux(begins, 0, count) + rate_late)  # the cycle in which it begins belongs to it
+            with m.If(begins | ~count[-1]):
+                m.d.sync += count.eq(Mux(begins, 0, count) + added)  # the cycle in which it begins belongs to it
         with m.If(reset_region):
             m.d.sync += region.eq(0)
-        with m.Elif(open_late & inside.all() & ~region[-1]):
+        with m.Elif(inside.all() & ~region[-1]):
             m.d.sync += region.eq(region + rate_late)
 
         pulses, charge = Signal(32), Signal(64)

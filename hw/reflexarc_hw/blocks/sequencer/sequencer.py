@@ -423,9 +423,11 @@ class Sequencer(wiring.Component):
         # Which condition is waited for stands long before it is looked at: decoded into registers, one hot.
         wants, idle = {one: Signal(name=f"wants_{one.name.lower()}") for one in Condition}, Signal()
         wants_event = Signal()
-        m.d.comb += wants_event.eq(wants[Condition.EVENT] | wants[Condition.NEXT_EVENT])
         m.d.sync += [flag.eq(destination == one) for one, flag in wants.items()]
-        m.d.sync += idle.eq(self.scan_state == ScanState.IDLE)
+        m.d.sync += [
+            wants_event.eq((destination == Condition.EVENT) | (destination == Condition.NEXT_EVENT)),
+            idle.eq(self.scan_state == ScanState.IDLE),
+        ]
         holds = {
             Condition.EVENT: pending | self.event.valid,
             Condition.NEXT_EVENT: pending | self.event.valid,

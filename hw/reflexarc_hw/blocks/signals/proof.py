@@ -90,7 +90,7 @@ class WindowProof(_SignalsProof):
     }
     covers = tuple(f"{name}_{side}".upper() for name in CHANNELS.values() for side in ("high", "low")) + ("SATURATED",)
     mutations = (
-        Mutation("hard_window_trips", SIGNALS, "(sample.code > high_bound)", "(sample.code > high_bound + 1)", 24),
+        Mutation("hard_window_trips", SIGNALS, "greater(sample.code, high_bound)", "greater(sample.code, high_bound + 1)", 24),
         Mutation("short_is_the_sum", SIGNALS, "short.eq(found.any())", "short.eq(found[:2].any())"),
         Mutation("hard_window_trips", SIGNALS, "tighter(bank.monitor_high, bank.soft_monitor_high, least=False)", "bank.soft_monitor_high"),
         Mutation("soft_window_trips", SIGNALS, "tighter(bank.current_low, bank.soft_current_low, least=True)", "tighter(bank.current_low, bank.soft_current_low, least=False)", 40),

@@ -9,6 +9,7 @@ from reflexarc.contract.blocks.interlock import SIGNAL_CAUSES, Cause
 from reflexarc.contract.blocks.signals import CODE_MAX, CODE_MIN, CURRENT, MONITOR
 from reflexarc_hw.blocks.signals.oscillation import ERROR, Oscillation
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
+from reflexarc_hw.lib.compare import greater
 from reflexarc_hw.lib.conditions import LATCH_CYCLES, ConditionSignature, measured, tighter
 from reflexarc_hw.lib.formats import CODE, SAMPLES
 from reflexarc_hw.lib.own_register import own_register
@@ -183,9 +184,9 @@ class Signals(wiring.Component):
             m.d.sync += [rise_to.eq(Mux(inject[cause_slew], -BEYOND, last + slew_now)), fall_to.eq(last - slew_now)]
         with m.If(sample.valid | inject[cause_high] | inject[cause_low] | inject[cause_slew]):
             found = Cat(
-                (sample.code > high_bound) & enable[cause_high],
-                (sample.code < low_bound) & enable[cause_low],
-                ((sample.code > rise_to) | (sample.code < fall_to)) & enable[cause_slew],
+                greater(sample.code, high_bound) & enable[cause_high],
+                greater(low_bound, sample.code) & enable[cause_low],
+                (greater(sample.code, rise_to) | greater(fall_to, sample.code)) & enable[cause_slew],
             )
             m.d.sync += [verdict.eq(found), short.eq(found.any())]
         with m.If(sample.valid):

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from reflexarc.contract.blocks import system
 from reflexarc_hw.lib.bus import BankSignature, attach_bank
 from reflexarc_hw.lib.formats import SAMPLES, TIME
+from reflexarc_hw.lib.own_register import own_register
 
 # Cycle of a sample period in which a DAC frame begins. A sample that comes at latest 3 cycles before the end of its period reaches the gate
 # 14 cycles later, in cycle 11 of the next period (feedback with logarithm, the longest path), so the frame carries it.
@@ -44,6 +45,7 @@ class System(wiring.Component):
                 "convert": Out(1, init=1),
                 "frame": Out(1),
                 "samples": Out(SAMPLES),
+                "judged": Out(SAMPLES),  # the same, for what decides within the cycle: ``samples`` go to eight blocks
                 "sample_lost": Out(1),
                 "tick": Out(1),
                 "time": Out(TIME),
@@ -69,6 +71,7 @@ class System(wiring.Component):
         with m.If(phase == last):
             m.d.sync += [phase.eq(0), odd.eq(~odd)]
         m.d.comb += [
+            self.judged.eq(own_register(m, self.adc.as_value(), "judged")),
             lost_now.eq(~seen & is_due.replicate(self._channels)),
             self.sample_lost.eq((lost_now | lost).any()),
             self.tick.eq(valid[0] | lost_now[0]),
