@@ -280,12 +280,13 @@ class Values(wiring.Component):
             m.d.sync += chosen.eq(Mux(is_program, Channel.Z, of_settings))
         with m.Switch(state):
             with m.Case(State.SELECT):
+                # The sum is chosen whether it is wanted or not: that is known late.
+                with m.Switch(chosen):
+                    for one in Channel:
+                        with m.Case(one):
+                            fraction = 0 if one is Channel.Z else FRACTION_BITS
+                            m.d.sync += total.eq(Cat(Const(0, fraction), sums[one]).as_signed())
                 with m.If((accept | occupied) & ~cleared):
-                    with m.Switch(chosen):
-                        for one in Channel:
-                            with m.Case(one):
-                                fraction = 0 if one is Channel.Z else FRACTION_BITS
-                                m.d.sync += total.eq(Cat(Const(0, fraction), sums[one]).as_signed())
                     m.d.sync += [state.eq(State.START), of_line.eq(0)]
                 with m.If(accept & first):
                     m.d.sync += channel.eq(0)

@@ -327,12 +327,14 @@ class View(wiring.Component):
             m.d.sync += [whole.eq(0), found.eq(0), ending.eq(0)]
 
         # Windows: the one that the engine has, and the next one. ``have``: bytes since the next one's begin, which may be still to come.
-        window = settings.window_bytes
+        window, window_less = settings.window_bytes, Signal.like(settings.window_bytes)  # and a byte less
+        m.d.sync += window_less.eq(window - 1)
         open_ = Signal()  # only while in_line, so that no line begins meanwhile: what cuts it off comes first
         next_base = Signal(range(RING_BYTES))
         have = Signal(signed(15))
         have_now = Signal(signed(15))
         launched, seen, whole_window = Signal(), Signal(), Signal()
+        is_whole = Signal()  # arrived == window, while running: a register, since much hangs on it
         since = Signal(14)  # bytes since the begin of the window that the engine has
         may_begin, begins, due, misses, ends_evaluation = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
@@ -341,7 +343,7 @@ class View(wiring.Component):
             begins.eq(may_begin & ~have[-1] & ~cuts_off),
             due.eq(ending[1] & ended_record & open_ & (have == window)),
             misses.eq(due & ~begins),
-            whole_window.eq(self.running & (self.arrived == window)),
+            whole_window.eq(self.running & is_whole),
             self.completed.eq(whole_window & ~seen),
             self.age.eq(Mux(ending[2], 2, 1)),
             self.waits.eq(whole_window),
@@ -370,6 +372,7 @@ class View(wiring.Component):
                 seen.eq(0),
                 self.base.eq(next_base),
                 self.arrived.eq(have_now),
+                is_whole.eq(Mux(self.ring_write.enable, have == window_less, have == window)),
                 since.eq(have_now),
             ]
         with m.Elif(self.running):
@@ -379,7 +382,7 @@ class View(wiring.Component):
             with m.If(self.ring_write.enable):
                 m.d.sync += since.eq(since + 1)
                 with m.If(~whole_window):
-                    m.d.sync += self.arrived.eq(self.arrived + 1)
+                    m.d.sync += [self.arrived.eq(self.arrived + 1), is_whole.eq(self.arrived == window_less)]
             with m.If((launched & ~self.engine_busy) | ends_evaluation):
                 m.d.sync += self.running.eq(0)
         return m
