@@ -1,6 +1,7 @@
 """Registers that go into multipliers: which ones do, what comes of the netlist, and that what asks for it in vain is an error."""
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from amaranth.back import verilog
 from amaranth.hdl import ClockDomain, Module, Signal, signed
 
 from reflexarc_hw.lib.product_register import product_register
-from reflexarc_hw.platforms.hard_registers import take_in
+from reflexarc_hw.platforms.hard_registers import raise_operands, take_in
 from reflexarc_hw.platforms.timing_report import run
 
 BITS = 12
@@ -68,6 +69,42 @@ def test_a_register_that_asks_in_vain_is_an_error(tmp_path, why):
     module = netlist(tmp_path, **why)
     with pytest.raises(ValueError, match="it asks to be"):
         take_in(module)
+
+
+def signed_number(bits: list[int]) -> int:
+    return sum(bit << index for index, bit in enumerate(bits)) - (bits[-1] << len(bits))
+
+
+def product_on(multiplier: dict[str, Any], nets: dict[Any, int]) -> dict[Any, int]:
+    """What a multiplier without registers gives on its nets."""
+    values = {"0": 0, "1": 1} | nets
+    a, b = (signed_number([values[multiplier["connections"][f"{operand}{index}"][0]] for index in range(18)]) for operand in "AB")
+    return {multiplier["connections"][f"P{index}"][0]: (a * b) >> index & 1 for index in range(36)}
+
+
+@pytest.mark.parametrize("width", [2, 8, 9])
+def test_short_operands_are_raised_and_the_product_is_the_same(tmp_path, width):
+    module = netlist(tmp_path, width=width)
+    (multiplier,) = of_type(module, "MULT18X18D")
+    product = [multiplier["connections"][f"P{index}"][0] for index in range(2 * width)]
+    pins = {bit for operand in "AB" for index in range(18) for bit in multiplier["connections"][f"{operand}{index}"]}
+    rng = random.Random(width)
+    cases = [dict.fromkeys(pins, 0), dict.fromkeys(pins, 1)] + [{bit: rng.randrange(2) for bit in pins} for _ in range(100)]
+    before = [product_on(multiplier, nets) for nets in cases]
+    assert raise_operands(module) == 1
+    for nets, expected in zip(cases, before, strict=True):
+        found = product_on(multiplier, nets)
+        assert [found[bit] for bit in product] == [expected[bit] for bit in product]
+    for operand in "AB":
+        assert [multiplier["connections"][f"{operand}{index}"] for index in range(18 - width)] == [["0"]] * (18 - width)
+    assert take_in(module) == 1
+
+
+def test_longer_operands_stay(tmp_path):
+    module = netlist(tmp_path, width=10)
+    before = json.dumps(module)
+    assert raise_operands(module) == 0
+    assert json.dumps(module) == before
 
 
 def test_nextpnr_times_the_register(tmp_path):

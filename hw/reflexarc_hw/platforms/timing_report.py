@@ -14,7 +14,7 @@ from amaranth.back import verilog
 from reflexarc.contract.model import LANES, OUTPUTS
 from reflexarc_hw.platforms.bench_top import BenchTop
 from reflexarc_hw.platforms.board import FULL
-from reflexarc_hw.platforms.hard_registers import take_in
+from reflexarc_hw.platforms.hard_registers import raise_operands, take_in
 from reflexarc_hw.platforms.timing import TRUE_RATE
 
 REQUIRED_MHZ = 100.0
@@ -112,6 +112,7 @@ def main() -> int:
         f"{read}; synth_ecp5 -abc9 -no-rw-check -top top -json top.json; tee -q -o ecp5.json stat -json")  # fmt: skip
     stat = json.loads((folder / "ecp5.json").read_text())
     netlist = json.loads((folder / "top.json").read_text())
+    raise_operands(netlist["modules"]["top"])
     take_in(netlist["modules"]["top"])
     (folder / "top.json").write_text(json.dumps(netlist))
     too_much = {cell: f"{cells(stat, cell)} of {room}" for cell, room in ROOM.items() if cells(stat, cell) > room}
