@@ -220,7 +220,7 @@ class Reader:
         parsed = parse_unit(written.removeprefix("/"))
         if parsed is not None and written.startswith("/"):
             parsed = (-parsed[0], "/s") if parsed[1] == "s" else None
-        if parsed is None or parsed[1].removesuffix("/s") not in NUMBER_UNITS or parsed[1] == "s/s":
+        if parsed is None or parsed[1].removesuffix("/s") not in NUMBER_UNITS:
             self._fail('a unit of A, V, m or s such as "nA" or "um/s"', f'"{shown(written[:40])}"')
         return *parsed, shown(written)
 
