@@ -2,7 +2,7 @@
 
 from amaranth.hdl import ShapeLike, Signal
 
-ATTRIBUTE = "product_register"  # of its net, for platforms/hard_registers.py
+ATTRIBUTE = "product_register"  # of its net, for platforms/multipliers.py
 
 
 def product_register(shape: ShapeLike, name: str) -> Signal:

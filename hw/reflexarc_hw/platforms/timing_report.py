@@ -14,7 +14,7 @@ from amaranth.back import verilog
 from reflexarc.contract.model import LANES, OUTPUTS
 from reflexarc_hw.platforms.bench_top import BenchTop
 from reflexarc_hw.platforms.board import FULL
-from reflexarc_hw.platforms.hard_registers import raise_operands, take_in
+from reflexarc_hw.platforms.multipliers import raise_operands, take_in
 from reflexarc_hw.platforms.timing import TRUE_RATE
 
 REQUIRED_MHZ = 100.0
@@ -113,7 +113,10 @@ def main() -> int:
     stat = json.loads((folder / "ecp5.json").read_text())
     netlist = json.loads((folder / "top.json").read_text())
     raise_operands(netlist["modules"]["top"])
-    take_in(netlist["modules"]["top"])
+    try:
+        take_in(netlist["modules"]["top"])
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
     (folder / "top.json").write_text(json.dumps(netlist))
     too_much = {cell: f"{cells(stat, cell)} of {room}" for cell, room in ROOM.items() if cells(stat, cell) > room}
     best = {"device": "ECP5-85F speed grade 6", "products_a_cycle": OUTPUTS * arguments.lanes, "does_not_fit": too_much}

@@ -1,4 +1,4 @@
-"""Registers that go into multipliers: which ones do, what comes of the netlist, and that what asks for it in vain is an error."""
+"""What goes into an ECP5's multipliers: registers of products, short operands; and that a register which asks for it in vain is an error."""
 
 import json
 import random
@@ -9,7 +9,7 @@ from amaranth.back import verilog
 from amaranth.hdl import ClockDomain, Module, Signal, signed
 
 from reflexarc_hw.lib.product_register import product_register
-from reflexarc_hw.platforms.hard_registers import raise_operands, take_in
+from reflexarc_hw.platforms.multipliers import raise_operands, take_in
 from reflexarc_hw.platforms.timing_report import run
 
 BITS = 12

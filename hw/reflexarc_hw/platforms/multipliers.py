@@ -123,5 +123,5 @@ def take_in(module: dict[str, Any]) -> int:
         asked[cell["connections"]["Q"][0]] for cell in cells.values() if cell["type"] == FLIP_FLOP and cell["connections"]["Q"][0] in asked
     }
     if left:
-        raise ValueError(f"no register of one multiplier, though it asks to be: {', '.join(sorted(left))}")
+        raise ValueError(f"not in a multiplier, though it asks to be (lib/product_register.py says what can be): {', '.join(sorted(left))}")
     return taken
