@@ -154,7 +154,8 @@ class Values(wiring.Component):
             held_back.eq(self.line_begins & self.changes),
         ]
         m.d.sync += arrived.eq((comes & free) | held_back)
-        with m.If(comes & free):
+        # What stands here is looked at where something came alone; so it need not be known in this cycle whether it did, which is late.
+        with m.If(free):
             with m.If(sampled):
                 m.d.sync += [
                     kind.eq(ViewSource.SAMPLE),

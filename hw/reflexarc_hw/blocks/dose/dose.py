@@ -113,7 +113,8 @@ class Dose(wiring.Component):
             ends[Cause.DOSE_PIXEL if count is pixel else Cause.DOSE_FRAME] = begins
             m.d.sync += begins.eq(start)
             with m.If(begins | ~count[-1]):
-                m.d.sync += count.eq(Mux(begins, 0, count) + added)  # the cycle in which it begins belongs to it
+                # The cycle in which it begins belongs to it. What begins chooses behind the sum: it has all bits to choose for.
+                m.d.sync += count.eq(Mux(begins, added, count + added))
         with m.If(reset_region):
             m.d.sync += region.eq(0)
         with m.Elif(inside.all() & ~region[-1]):

@@ -79,7 +79,7 @@ class Threshold(wiring.Component):
 
         # The score: scaled in two steps, then held.
         magnitude = Signal(range(SAMPLES_BITS))  # floor(log2(samples))
-        coarse, fine = Signal(EXCESS), Signal(EXCESS)
+        coarse, score = Signal(EXCESS), Signal(signed(32))
         fine_shift = Signal(3)
         fired = Signal()
         time = Signal(TIME)
@@ -90,11 +90,11 @@ class Threshold(wiring.Component):
         with m.If(judged):
             m.d.sync += [coarse.eq(excess >> Cat(Const(0, 3), magnitude[3:])), fine_shift.eq(magnitude[:3]), time.eq(self.time)]
         with m.If(fired):
-            m.d.sync += fine.eq(coarse >> fine_shift)
+            m.d.sync += score.eq(held(coarse >> fine_shift))
         m.d.sync += [fired.eq(self.fires), self.found.valid.eq(fired)]
         m.d.comb += [
             self.found.class_id.eq(self.class_id),
-            self.found.score.eq(held(fine)),
+            self.found.score.eq(score),
             self.found.x.eq(self.x),
             self.found.y.eq(self.y),
             self.found.time.eq(time),

@@ -28,6 +28,8 @@ ERROR = signed(6 + ERROR_FRACTION_BITS)  # Q6.12
 INTEGRAL_FRACTION_BITS = ERROR_FRACTION_BITS + KI_FRACTION_BITS
 INTEGRAL = signed(22 + INTEGRAL_FRACTION_BITS)  # Q22.24, DAC LSB; two bits of headroom over the output
 WIDE = signed(INTEGRAL.width + 2)  # Q24.24: sums of an integral and others before they are limited
+# A sample, Q6.12 or a logarithm in Q5.16, less a setpoint, and less or more by the greatest error.
+SCALED = signed(6 + VALUE_BITS + 3)
 PROPORTIONAL_FRACTION_BITS = ERROR_FRACTION_BITS + KP_FRACTION_BITS
 TABLE_REST_BITS = CODE.width - TABLE_BITS
 TABLE_VALUE_BITS = 32 - SLOPE_BITS
@@ -143,13 +145,16 @@ class Feedback(wiring.Component):
         fraction = Signal(FRACTION_BITS)
         exponent = Signal(5)
         linear_magnitude = Signal(19)
+        linearizer = Signal(Linearizer)
         address, rest = Signal(TABLE_BITS + 1), Signal(TABLE_REST_BITS)
         assert TABLE_REST_BITS > REST_BITS
         m.d.comb += fraction.eq(magnitude_2 << zeros)
         with m.If(valid[2]):
-            m.d.sync += [exponent.eq(Mux(zeros == 19, 0, 18 - zeros)), linear_magnitude.eq(magnitude_2)]
+            m.d.sync += [exponent.eq(Mux(zeros == 19, 0, 18 - zeros)), linear_magnitude.eq(magnitude_2), linearizer.eq(bank.linearizer)]
             with m.If(bank.linearizer == Linearizer.TABLE):
                 m.d.sync += [address.eq(Cat(code[TABLE_REST_BITS:] ^ (1 << (TABLE_BITS - 1)), 1)), rest.eq(code)]
+            with m.Elif(bank.linearizer == Linearizer.LINEAR):
+                m.d.sync += rest.eq(0)  # and so nothing is added behind the table
             with m.Else():
                 m.d.sync += [address.eq(fraction[REST_BITS:]), rest.eq(Cat(Const(0, TABLE_REST_BITS - REST_BITS), fraction[:REST_BITS]))]
         # 4, 5: table
@@ -167,46 +172,54 @@ class Feedback(wiring.Component):
             table.write_address.eq(Cat(bank.table_index, 1)),
             table.write_data.eq(entry),
         ]
-        # 6: interpolation product; its register stands beside what it is added to, and not in the multiplier: the sum and what follows take a cycle
-        product = Signal(signed(SLOPE_BITS + TABLE_REST_BITS + 1))
-        value = Signal(signed(TABLE_VALUE_BITS))
+        # 6: interpolation product. Beside it what a sample would be but for the product, less the setpoint: the way out of the multiplier is long, and
+        # nothing but a sum can follow it. Those are Q.16 with the logarithm, which is rounded down once, behind the sum, and else Q.12.
+        product = product_register(signed(SLOPE_BITS + TABLE_REST_BITS + 1), "product")
+        setpoint = Signal(signed(6 + SETPOINT_FRACTION_BITS))  # Q6.24
+        due = setpoint[SETPOINT_FRACTION_BITS - ERROR_FRACTION_BITS :].as_signed()
+        drop = VALUE_BITS - ERROR_FRACTION_BITS
+        most_error = (1 << (ERROR.width - 1)) - 1
+        due_scaled, highest, lowest = Signal(SCALED), Signal(SCALED), Signal(SCALED)
+        known, difference, to_highest, from_lowest = Signal(SCALED), Signal(SCALED), Signal(SCALED), Signal(SCALED)
+        value = table.read_data[:TABLE_VALUE_BITS].as_signed()
+        with m.If(linearizer == Linearizer.LOG):
+            # An error is most_error up to the last value that is rounded down to it.
+            m.d.sync += [
+                due_scaled.eq(due << drop),
+                highest.eq((due << drop) + ((most_error << drop) | ((1 << drop) - 1))),
+                lowest.eq((due << drop) - (most_error << drop)),
+            ]
+        with m.Else():
+            m.d.sync += [due_scaled.eq(due), highest.eq(due + most_error), lowest.eq(due - most_error)]
+        with m.Switch(linearizer):
+            with m.Case(Linearizer.LOG):
+                # log2 of 2 - 2**-18 is less than 1.0 in the table, so the mantissa's part never carries into the exponent.
+                m.d.comb += known.eq(Cat(value[:VALUE_BITS], exponent))
+            with m.Case(Linearizer.LINEAR):
+                m.d.comb += known.eq((linear_magnitude >> (14 - ERROR_FRACTION_BITS))[: 5 + ERROR_FRACTION_BITS])  # magnitude / 2**14
+            with m.Default():
+                m.d.comb += known.eq(value)
         with m.If(valid[5]):
             m.d.sync += [
                 product.eq(table.read_data[TABLE_VALUE_BITS:].as_signed() * Cat(rest, Const(0, 1)).as_signed()),
-                value.eq(table.read_data[:TABLE_VALUE_BITS]),
+                difference.eq(known - due_scaled),
+                to_highest.eq(highest - known),
+                from_lowest.eq(known - lowest),
             ]
-        # 7: error, Q6.12. The logarithm is rounded down once, to 12 bits. 8: either multiplier has a copy of its own, and the bus one behind them:
-        # a register can stand beside one multiplier only, and half of their cycle is their own.
+        # 7: error, Q6.12; whether it is beyond what an error can be is found beside the sum and not behind it. 8: either multiplier has a copy of its
+        # own, and the bus one behind them: a register can stand beside one multiplier only, and half of their cycle is their own.
         # The enable is there to keep them two; an inverted copy, as elsewhere, would have a LUT before its multiplier.
         error, error_integral, error_proportional, reported = Signal(ERROR), Signal(ERROR), Signal(ERROR), Signal(ERROR)
         m.d.sync += [error_proportional.eq(error), reported.eq(error_proportional)]
         with m.If(valid[7]):
             m.d.sync += error_integral.eq(error)
-        drop = VALUE_BITS - ERROR_FRACTION_BITS
-        between = Signal(signed(TABLE_VALUE_BITS + 1))
-        m.d.comb += between.eq(value + (product >> TABLE_REST_BITS))
-        # log2 of 2 - 2**-18 rounds to less than 1.0, so the mantissa's part never carries into the exponent.
-        log = Cat(between[drop:VALUE_BITS], exponent)  # Q5.12
-        linear = (linear_magnitude >> (14 - ERROR_FRACTION_BITS))[: 5 + ERROR_FRACTION_BITS]  # magnitude / 2**14 in Q5.12
-        setpoint = Signal(signed(6 + SETPOINT_FRACTION_BITS))  # Q6.24
-        due = setpoint[SETPOINT_FRACTION_BITS - ERROR_FRACTION_BITS :].as_signed()
-        reading = Signal(signed(ERROR.width + 1))
-        with m.Switch(bank.linearizer):
-            with m.Case(Linearizer.LOG):
-                m.d.comb += reading.eq(log)
-            with m.Case(Linearizer.LINEAR):
-                m.d.comb += reading.eq(linear)
-            with m.Default():
-                m.d.comb += reading.eq(between)
-        # Whether it is beyond what an error can be is found beside the difference and not behind it.
-        most_error = (1 << (ERROR.width - 1)) - 1
-        highest, lowest = Signal(signed(ERROR.width + 1)), Signal(signed(ERROR.width + 1))
-        m.d.sync += [highest.eq(due + most_error), lowest.eq(due - most_error)]
+        interpolated = product >> TABLE_REST_BITS
         with m.If(valid[6]):
-            m.d.sync += error.eq(reading - due)
-            with m.If((highest - reading)[-1]):
+            total = difference + interpolated
+            m.d.sync += error.eq(Mux(linearizer == Linearizer.LOG, total >> drop, total))
+            with m.If((to_highest - interpolated)[-1]):
                 m.d.sync += error.eq(most_error)
-            with m.If((reading - lowest)[-1]):
+            with m.If((from_lowest + interpolated)[-1]):
                 m.d.sync += error.eq(-most_error)
         # The setpoint on its way to its register, for the next sample.
         wanted = _widen(bank.setpoint, SETPOINT_FRACTION_BITS - ERROR_FRACTION_BITS)
