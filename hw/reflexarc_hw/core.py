@@ -255,8 +255,9 @@ class Core(wiring.Component):
             detector.marker.eq(scan.marker),
             detector.pixels.eq(scan.pixels),
             detector.in_line.eq(in_scan),
-            detector.frame_start.eq(scan_begins),
-            detector.aborted.eq(scan_aborted),
+            # Much is dropped there in the cycle of these, so they come from beside it.
+            detector.frame_start.eq(own_register(m, scan_begins, "frame_starts")),
+            detector.aborted.eq(own_register(m, scan_aborted, "frame_aborted")),
             detector.time.eq(system.time),
             #
             correlator.pixel.eq(capture.pixel),

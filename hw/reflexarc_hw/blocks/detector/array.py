@@ -86,12 +86,12 @@ class Array(wiring.Component):
         # The greatest of several sums; of a tile that is folded, the greater of its halves.
         for output in range(OUTPUTS):
             other = sums[output]
+            takes = at[7].last & (at[7].pool_first | (sums[output] > results[output]))
             if output < OUTPUTS // 2:
-                other = Mux(at[7].fold, results[output + OUTPUTS // 2], sums[output])
-            greater = other > results[output]
-            takes = at[7].last & (at[7].pool_first | greater)
-            if output < OUTPUTS // 2:
-                takes = takes | at[7].fold & greater
+                # Either is compared by itself: which one it is need not be known before.
+                half = results[output + OUTPUTS // 2]
+                other = Mux(at[7].fold, half, sums[output])
+                takes = Mux(at[7].fold, half > results[output], takes)
             with m.If(takes):
                 m.d.sync += results[output].eq(other)
 

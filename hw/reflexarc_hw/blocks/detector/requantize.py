@@ -72,15 +72,15 @@ class Product(wiring.Component):
         m.d.comb += [part.valid.eq(stages[0]) for part in (lower_lower, lower_upper, upper_lower, upper_upper)]
         rise = FACTOR_SPLIT - SUM_SPLIT  # from the one middle part to the other
         outer = Signal(PRODUCT)
-        inner = Signal(signed(len(upper_lower.product) + rise))
+        middles = [Signal.like(part.product, name=f"middle_{index}") for index, part in enumerate((upper_lower, lower_upper))]
+        # The ways out of the multipliers take a cycle by themselves; three numbers that are there are added up in another.
         with m.If(stages[1]):
             # The lowest part is below the weight of the highest one, so that their sum is the two side by side.
-            m.d.sync += [
-                outer.eq(Cat(lower_lower.product, upper_upper.product)),
-                inner.eq(upper_lower.product + (lower_upper.product << rise)),
-            ]
+            m.d.sync += outer.eq(Cat(lower_lower.product, upper_upper.product))
+            m.d.sync += [middle.eq(part.product) for middle, part in zip(middles, (upper_lower, lower_upper), strict=True)]
         with m.If(stages[2]):
-            m.d.sync += self.product.eq(Cat(outer[:SUM_SPLIT], (outer[SUM_SPLIT:].as_signed() + inner)[: PRODUCT.width - SUM_SPLIT]))
+            total = outer[SUM_SPLIT:].as_signed() + middles[0] + (middles[1] << rise)
+            m.d.sync += self.product.eq(Cat(outer[:SUM_SPLIT], total[: PRODUCT.width - SUM_SPLIT]))
         return m
 
 

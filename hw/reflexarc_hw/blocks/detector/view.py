@@ -336,11 +336,11 @@ class View(wiring.Component):
         launched, seen, whole_window = Signal(), Signal(), Signal()
         is_whole = Signal()  # arrived == window, while running: a register, since much hangs on it
         since = Signal(14)  # bytes since the begin of the window that the engine has
-        may_begin, begins, due, misses, ends_evaluation = Signal(), Signal(), Signal(), Signal(), Signal()
+        ready, begins, due, misses, ends_evaluation = Signal(), Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             have_now.eq(have + self.ring_write.enable),
-            may_begin.eq(open_ & ~self.running & ~self.engine_busy & ~self.hold & ~self.abort),
-            begins.eq(may_begin & ~have[-1] & ~cuts_off),
+            ready.eq(open_ & ~self.running & ~self.engine_busy & ~self.hold & ~self.abort & ~have[-1]),
+            begins.eq(ready & ~cuts_off),
             due.eq(ending[1] & ended_record & open_ & (have == window)),
             misses.eq(due & ~begins),
             whole_window.eq(self.running & is_whole),
@@ -357,7 +357,8 @@ class View(wiring.Component):
             # Nothing is written over a window that the engine reads. One that waits for more is not in the way: all that comes belongs to it.
             full.eq(whole_window & (since >= RING_BYTES - MARGIN)),
         ]
-        with m.If(begins | misses):
+        # What stands here needs not know of what cuts it off, which is late: nobody looks at it then, until a line begins.
+        with m.If(ready | due):
             m.d.sync += [next_base.eq(next_base + settings.hop_bytes), have.eq(have_now - settings.hop_bytes)]
         with m.Elif(self.ring_write.enable):
             m.d.sync += have.eq(have_now)
@@ -365,9 +366,9 @@ class View(wiring.Component):
             m.d.sync += [open_.eq(collects_line), next_base.eq(pointer), have.eq(0)]
         with m.If(cuts_off):
             m.d.sync += open_.eq(0)
-        with m.If(begins):
+        with m.If(ready):
             m.d.sync += [
-                self.running.eq(1),
+                self.running.eq(begins),
                 launched.eq(0),
                 seen.eq(0),
                 self.base.eq(next_base),
