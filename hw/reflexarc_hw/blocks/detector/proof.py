@@ -145,9 +145,9 @@ class ProductProof(Proof):
         Mutation("mantissa_is_shifted", REQUANTIZE, "self.mantissa << ~self.shift[:3]", "self.mantissa << self.shift[:3]"),
         Mutation("parts_have_their_factors", REQUANTIZE, "upper_lower.b.eq(factor_lower)", "upper_lower.b.eq(factor_upper)"),
         Mutation("parts_have_their_factors", REQUANTIZE, "part.valid.eq(stages[0])", "part.valid.eq(stages[1])"),
-        Mutation("product_is_the_sum_of_its_parts", REQUANTIZE, "(outer[SUM_SPLIT:].as_signed() + inner)", "(outer[SUM_SPLIT:].as_signed() + inner[:32])"),
-        Mutation("product_is_the_sum_of_its_parts", REQUANTIZE, "(lower_upper.product << rise)", "(lower_upper.product << (rise - 1))"),
-        Mutation("product_is_the_sum_of_its_parts", REQUANTIZE, "with m.If(stages[2]):\n            m.d.sync += self.product", "with m.If(stages[1]):\n            m.d.sync += self.product"),
+        Mutation("product_is_the_sum_of_its_parts", REQUANTIZE, "+ middles[0] +", "+ middles[0].as_unsigned() +"),
+        Mutation("product_is_the_sum_of_its_parts", REQUANTIZE, "(middles[1] << rise)", "(middles[1] << (rise - 1))"),
+        Mutation("product_is_the_sum_of_its_parts", REQUANTIZE, "with m.If(stages[2]):\n            total", "with m.If(stages[1]):\n            total"),
     )  # fmt: skip
 
     def describe(self, m: Module) -> None:

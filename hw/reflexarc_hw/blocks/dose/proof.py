@@ -53,7 +53,7 @@ class CountsProof(_DoseProof):
         "charge_is_counted": f"The charge is the sum of the magnitudes of all samples in pulses and of {SAMPLES_AFTER_PULSE} after each.",
     }
     mutations = (
-        Mutation("pixel_is_never_behind", DOSE, "count.eq(Mux(begins, 0, count) + added)", "count.eq(Mux(begins, 0, count + added))"),
+        Mutation("pixel_is_never_behind", DOSE, "count.eq(Mux(begins, added, count + added))", "count.eq(Mux(begins, 0, count + added))"),
         Mutation("pixel_is_never_behind", DOSE, "open_.eq(~self.blank | (closing != 0))", "open_.eq(~self.blank)"),
         Mutation("frame_is_never_behind", DOSE, '("frame", frame, self.frame_start, rate_of_frame)', '("frame", frame, self.frame_start | self.pixel_start, rate_of_frame)'),
         Mutation("region_is_never_behind", DOSE, "self.dac.x <= bank.region_x_high", "self.dac.x < bank.region_x_high", 20),
