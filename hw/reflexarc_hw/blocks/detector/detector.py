@@ -92,7 +92,8 @@ class Detector(wiring.Component):
 
         # A change of the model: where nothing is under way, or else at the boundary. A load of the bank that it is to takes it back; one that comes
         # in the cycle of the change is a load of the active bank, and refused, as the loader hears of it a cycle later.
-        due, due_bank, due_valid, armed, changes, swaps = Signal(), Signal(), Signal(), Signal(), Signal(), Signal()
+        due, due_bank, due_valid, stays_due, swaps = Signal(), Signal(), Signal(), Signal(), Signal()
+        line_armed, frame_armed = Signal(), Signal()
         asked_valid, asked_active, taken_back = Signal(), Signal(), Signal()
         quiet, at_rest = Signal(range(QUIET_CYCLES + 1)), Signal()  # cycles without a line
         load_begins, load_bank = Signal(), Signal()
@@ -101,13 +102,14 @@ class Detector(wiring.Component):
             asked_active.eq((active_valid | swaps) & (bank.activate == Mux(swaps, due_bank, active_bank))),
             due_valid.eq(due & (Mux(due_bank, loader.state_1, loader.state_0) == BankState.VALID)),
             taken_back.eq(bank.activate_strobe | (bank.load_strobe & (bank.load == due_bank))),
-            changes.eq(armed & (bank.swap_at == SwapAt.LINE)),
-            swaps.eq((changes & (values.line_begins | at_rest)) | (armed & (bank.swap_at == SwapAt.FRAME) & self.frame_start)),
+            swaps.eq((line_armed & (values.line_begins | at_rest)) | (frame_armed & self.frame_start)),
+            stays_due.eq(due_valid & ~taken_back & ~swaps),
         ]
         m.d.sync += [
             at_rest.eq((quiet == QUIET_CYCLES) & ~values.busy & ~view.busy & ~view.waits & ~head.busy),
             load_begins.eq(bank.load_strobe),
-            armed.eq(due_valid & ~taken_back & ~swaps),
+            line_armed.eq(stays_due & (bank.swap_at == SwapAt.LINE)),
+            frame_armed.eq(stays_due & (bank.swap_at == SwapAt.FRAME)),
         ]
         with m.If(bank.load_strobe):
             m.d.sync += load_bank.eq(bank.load)
@@ -117,7 +119,7 @@ class Detector(wiring.Component):
             m.d.sync += quiet.eq(quiet + 1)
         with m.If(bank.activate_strobe):
             m.d.sync += [due.eq(asked_valid & ~asked_active), due_bank.eq(bank.activate)]
-        with m.Elif(swaps | ~due_valid | taken_back):
+        with m.Elif(~stays_due):
             m.d.sync += due.eq(0)
         with m.If(swaps):
             m.d.sync += [active_bank.eq(due_bank), active_valid.eq(1), settings.eq(Mux(due_bank, offered[1], offered[0]))]
@@ -141,7 +143,7 @@ class Detector(wiring.Component):
             m.d.sync += [engine_bank.eq(active_bank), engine_layers.eq(settings.layers), engine_window.eq(settings.window_bytes)]
 
         result = head.verdict
-        event = Signal()
+        judged, event = Signal(), Signal()
         m.d.comb += [
             loader.start.eq(load_begins),
             loader.start_bank.eq(load_bank),
@@ -153,7 +155,7 @@ class Detector(wiring.Component):
             #
             values.settings.eq(settings),
             values.active.eq(active),
-            values.changes.eq(changes),
+            values.changes.eq(line_armed),
             values.clear.eq(clear),
             values.pixel.eq(self.pixel),
             values.samples.eq(self.samples),
@@ -200,7 +202,8 @@ class Detector(wiring.Component):
             neighbours.line.eq(view.origin.line),
             neighbours.frame.eq(view.origin.frame),
             neighbours.mark.eq(self.detection.valid),
-            event.eq(result.valid & result.event & ~neighbours.is_near & ~stop),
+            judged.eq(result.valid & ~stop),
+            event.eq(judged & result.event & ~neighbours.is_near),
         ]
 
         # The place that an event will tell of, long before there is one.
@@ -241,11 +244,11 @@ class Detector(wiring.Component):
         # What is counted is a register: the verdict is known late in its cycle, and a count is a carry chain.
         counted, was_suppressed, was_disagreement = Signal(), Signal(), Signal()
         m.d.sync += [
-            counted.eq(result.valid & ~stop),
+            counted.eq(judged),
             was_suppressed.eq(result.event & neighbours.is_near),
             was_disagreement.eq(result.disagreement),
         ]
-        with m.If(result.valid & ~stop):
+        with m.If(judged):
             m.d.sync += [last_result.eq(Cat(result.greatest, result.margin, result.disagreement)), last_cycles.eq(cycles)]
         with m.If(counted):
             m.d.sync += [

@@ -267,7 +267,6 @@ class View(wiring.Component):
         full = Signal()
         m.d.comb += [
             reads.eq((left != 0) & ~full),
-            lines.read_enable.eq(reads | in_memory),
             lines.read_address.eq(older),
         ]
         m.d.sync += [in_memory.eq(reads), out_of_memory.eq(in_memory), copy_due.eq(0)]
@@ -291,11 +290,10 @@ class View(wiring.Component):
             byte.eq(search.found ^ 0x80),
             put.eq(found & (~collects | (copied & ~in_memory & ~out_of_memory & ~full))),
             writes.eq((put & collects) | out_of_memory),
-            lines.write_enable.eq(put & ~single),
-            lines.write_address.eq(here),
-            lines.write_data.eq(byte),
             self.origin.eq(newest),
         ]
+        # A byte is in the lines' memory a cycle after it is found: it is read a line later.
+        m.d.sync += [lines.write_enable.eq(put & ~single), lines.write_address.eq(here), lines.write_data.eq(byte)]
         m.d.sync += [self.ring_write.enable.eq(writes), ending.eq(ending << 1)]
         with m.If(writes):
             m.d.sync += [

@@ -1,6 +1,6 @@
 """All events of the controller: a threshold of its own, those of the detectors, and the records of all of them and of programs."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -144,7 +144,9 @@ class Events(wiring.Component):
             with m.State("CRC"):
                 m.d.comb += buffer.write_crc.eq(1)
                 m.next = "WAIT"
-        # Counted a cycle late: what is lost, and whose turn it is, is known late enough.
-        m.d.sync += [more_lost.eq(sum(crowded, start=no_room)), lost.eq(lost + more_lost), count.eq(count + self.detection.valid)]
+        # Counted some cycles late: what is lost, and whose turn it is, is known late enough.
+        losses = Signal(len(kept) + 1)
+        m.d.sync += [losses.eq(Cat(crowded, no_room)), more_lost.eq(sum(losses)), lost.eq(lost + more_lost)]
+        m.d.sync += count.eq(count + self.detection.valid)
         m.d.comb += [bank.count.eq(count), bank.lost.eq(lost)]
         return m

@@ -182,15 +182,9 @@ class Feedback(wiring.Component):
         due_scaled, highest, lowest = Signal(SCALED), Signal(SCALED), Signal(SCALED)
         known, difference, to_highest, from_lowest = Signal(SCALED), Signal(SCALED), Signal(SCALED), Signal(SCALED)
         value = table.read_data[:TABLE_VALUE_BITS].as_signed()
-        with m.If(linearizer == Linearizer.LOG):
-            # An error is most_error up to the last value that is rounded down to it.
-            m.d.sync += [
-                due_scaled.eq(due << drop),
-                highest.eq((due << drop) + ((most_error << drop) | ((1 << drop) - 1))),
-                lowest.eq((due << drop) - (most_error << drop)),
-            ]
-        with m.Else():
-            m.d.sync += [due_scaled.eq(due), highest.eq(due + most_error), lowest.eq(due - most_error)]
+        # What is rounded down to most_error is most_error either way.
+        for register, limit in ((due_scaled, due), (highest, due + most_error), (lowest, due - most_error)):
+            m.d.sync += register.eq(Mux(linearizer == Linearizer.LOG, limit << drop, limit))
         with m.Switch(linearizer):
             with m.Case(Linearizer.LOG):
                 # log2 of 2 - 2**-18 is less than 1.0 in the table, so the mantissa's part never carries into the exponent.

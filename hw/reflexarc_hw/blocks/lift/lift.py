@@ -58,7 +58,9 @@ class Lift(wiring.Component):
         m.d.sync += [counted.eq(self.tick & ~self.pause), in_forward.eq(forward), in_backward.eq(backward)]
         spacing = Signal(SPACING_MAX + 1, init=1 << SPACING_MAX)  # fraction of a place that is a sample; one-hot
         place, fraction, ended = Signal(PLACE_BITS), Signal(SPACING_MAX), Signal()  # ended: no room for its place
-        m.d.sync += Cat(fraction, place, ended).eq(Mux(backward, before, here))
+        at_end = Signal()  # at the last place or behind it
+        coming = Mux(backward, before, here)
+        m.d.sync += [Cat(fraction, place, ended).eq(coming), at_end.eq(coming[SPACING_MAX:] >= last_place)]
         with m.If(counted):
             with m.If(in_forward & ended):
                 m.d.sync += [beyond.eq(beyond + 1), is_beyond.eq(1)]
@@ -90,7 +92,6 @@ class Lift(wiring.Component):
             m.d.sync += [kept.eq(self.held_z), rise.eq(self.held_z - kept), rise_place.eq(place - 1)]
         stages = Signal(LIFT_CYCLES - 2)
         m.d.sync += stages.eq(Cat(counted & self.second, stages))
-        at_end = ended | (place >= last_place)
         m.d.comb += [
             places.write_enable.eq(keeps),
             places.write_address.eq(place),
@@ -108,7 +109,7 @@ class Lift(wiring.Component):
         read = rises.read_data
         upper_product = product_register(signed(RISE.width - PART_BITS + SPACING_MAX + 1), "upper_product")
         lower_product = product_register(PART_BITS + SPACING_MAX, "lower_product")
-        upper, lower = Signal.like(upper_product, reset_less=False, attrs={}), Signal.like(lower_product, reset_less=False, attrs={})
+        upper, lower = Signal(upper_product.shape()), Signal(lower_product.shape())
         above = Signal(signed(POSITION.width + 1))
         target = Signal(signed(POSITION.width + 2))
         with m.If(stages[3]):

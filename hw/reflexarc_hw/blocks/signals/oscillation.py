@@ -11,7 +11,7 @@ EXTRA_BITS = 15  # below the error's, so that the slowest low-pass moves for one
 STATE = signed(ERROR.width + EXTRA_BITS)  # Q6.27
 MEAN_EXTRA_BITS = 15
 MEAN = unsigned(32 + MEAN_EXTRA_BITS)  # Q12.35
-ENERGY_CYCLES = 8  # from ``error_valid`` to the new ``energy``
+ENERGY_CYCLES = 9  # from ``error_valid`` to the new ``energy``
 
 
 class Oscillation(wiring.Component):
@@ -30,7 +30,7 @@ class Oscillation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        valid = Signal(7)
+        valid = Signal(8)
         m.d.sync += valid.eq((valid << 1) | self.error_valid)
         fast, slow = Signal(STATE), Signal(STATE)
         fast_gap, slow_gap = Signal(signed(STATE.width + 1)), Signal(signed(STATE.width + 1))
@@ -63,7 +63,10 @@ class Oscillation(wiring.Component):
         gap = Signal(signed(MEAN.width + 1))
         with m.If(valid[5]):
             m.d.sync += gap.eq((square_held << MEAN_EXTRA_BITS) - mean)
+        step = Signal(signed(MEAN.width + 1))
         with m.If(valid[6]):
-            m.d.sync += mean.eq(mean + (gap >> self.window))
+            m.d.sync += step.eq(gap >> self.window)
+        with m.If(valid[7]):
+            m.d.sync += mean.eq(mean + step)
         m.d.comb += self.energy.eq(mean >> MEAN_EXTRA_BITS)
         return m
