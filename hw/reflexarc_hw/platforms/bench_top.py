@@ -8,7 +8,8 @@ from reflexarc_hw.platforms.timing import Rate
 
 
 class BenchTop(Elaboratable):
-    """Inputs come from a shift register, outputs go through registered XOR trees: no path of the core is cut away.
+    """Inputs come from a shift register, outputs go through registered XOR trees: no path of the core is cut away, and no register of it is one of the
+    shift register's.
 
     No reset net: what a register starts from is in the configuration, on a board as here. One that is routed to all of 12,000 flip-flops
     would fill the fabric.
@@ -30,9 +31,11 @@ class BenchTop(Elaboratable):
         outputs: list[Value] = []
         for _, member, value in core.signature.flatten(core):
             (inputs if member.flow.name == "In" else outputs).append(Value.cast(value))
-        chain = Signal(sum(len(value) for value in inputs))
-        m.d.sync += chain.eq(Cat(self.data_in, chain))
-        m.d.comb += Cat(*inputs).eq(chain)
+        chain = Signal(sum(len(value) for value in inputs) + 1)
+        # What an input is a cycle later, the next one of a shift register is: synthesis would take the core's registers of one for those of the other.
+        given = Signal(len(chain) - 1)
+        m.d.sync += [chain.eq(Cat(self.data_in, chain)), given.eq(chain[1:] ^ chain[:-1])]
+        m.d.comb += Cat(*inputs).eq(given)
         # Two registered levels, so that the fold is not the slowest path.
         flat = Cat(*outputs)
         held = Signal(len(flat))

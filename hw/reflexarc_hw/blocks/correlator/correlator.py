@@ -78,6 +78,9 @@ class Correlator(wiring.Component):
             comes.eq(self.pixel.valid & bank.enable & (self.pixel.direction == bank.backward) & ~self.pixel.second),
             line_first.eq(self.pixel.line_first),
         ]
+        # Registers that say what the next cycle does: it begins a division far from here, and clears all sums.
+        starts_mean, clears = Signal(), Signal()
+        m.d.sync += [starts_mean.eq(takes), clears.eq(takes & line_first)]
         with m.If(takes):
             m.d.sync += [
                 first.eq(line_first), last.eq(self.pixel.line_last), number.eq(self.pixel.samples), x.eq(self.pixel.x),
@@ -108,7 +111,7 @@ class Correlator(wiring.Component):
         carries = {name: Signal(name=f"carry_{name}") for name in ("bb", "ab")}
         product = Signal(2 * FACTOR)
         m.d.comb += [
-            mean.start.eq(state == State.START),
+            mean.start.eq(starts_mean),
             mean.total.eq(total),
             mean.number.eq(number),
             before.read_enable.eq((state == State.FINE) | (state == State.HOLD)),
@@ -149,12 +152,7 @@ class Correlator(wiring.Component):
         m.d.comb += [getattr(arithmetic, f"sum_{name}").eq(total_) for name, total_ in sums.items()]
         with m.Switch(state):
             with m.Case(State.START):
-                m.d.sync += state.eq(State.MEAN)
-                with m.If(first):
-                    m.d.sync += [place.eq(0), beyond.eq(0), count.eq(1)]
-                    m.d.sync += [sums[name].eq(0) for name in ("b", "bb", "ab")]
-                with m.Else():
-                    m.d.sync += [place.eq(place + 1), count.eq(count + 1), beyond.eq(beyond | place.all())]
+                m.d.sync += [state.eq(State.MEAN), place.eq(place + 1), count.eq(count + 1), beyond.eq(beyond | place.all())]
             with m.Case(State.MEAN):
                 with m.If(mean.done):
                     m.d.sync += [coarse.eq(mean.mean >> Cat(Const(0, 3), bank.shift[3:])), state.eq(State.FINE)]
@@ -183,6 +181,9 @@ class Correlator(wiring.Component):
                 m.d.sync += [
                     state.eq(State.REST), has_before.eq(whole), count_before.eq(count), sums["a"].eq(sums["b"]), sums["aa"].eq(sums["bb"]),
                 ]  # fmt: skip
+        with m.If(clears):
+            m.d.sync += [place.eq(0), beyond.eq(0), count.eq(1)]
+            m.d.sync += [sums[name].eq(0) for name in ("b", "bb", "ab")]
         with m.If(spoilt[1]):
             m.d.sync += good.eq(0)
         with m.If(arithmetic.start):
@@ -202,7 +203,7 @@ class Correlator(wiring.Component):
             m.d.sync += [correlation.eq(arithmetic.correlation), lines.eq(lines + 1)]
         with m.If(fires):
             m.d.sync += [detection.class_id.eq(bank.class_id), detection.score.eq(arithmetic.correlation), events.eq(events + 1)]
-        with m.If(spoilt.any()):
-            m.d.sync += missed.eq(missed + spoilt[0] + (spoilt[1] | spoilt[2]))
+        misses_line = Signal(2)
+        m.d.sync += [misses_line.eq(Cat(spoilt[0], spoilt[1] | spoilt[2])), missed.eq(missed + misses_line[0] + misses_line[1])]
         m.d.comb += [bank.lines.eq(lines), bank.events.eq(events), bank.missed.eq(missed), bank.correlation.eq(correlation)]
         return m

@@ -59,8 +59,11 @@ class Lift(wiring.Component):
         spacing = Signal(SPACING_MAX + 1, init=1 << SPACING_MAX)  # fraction of a place that is a sample; one-hot
         place, fraction, ended = Signal(PLACE_BITS), Signal(SPACING_MAX), Signal()  # ended: no room for its place
         at_end = Signal()  # at the last place or behind it
-        coming = Mux(backward, before, here)
-        m.d.sync += [Cat(fraction, place, ended).eq(coming), at_end.eq(coming[SPACING_MAX:] >= last_place)]
+        # What the scan does is known late: it chooses.
+        m.d.sync += [
+            Cat(fraction, place, ended).eq(Mux(backward, before, here)),
+            at_end.eq(Mux(backward, before[SPACING_MAX:] >= last_place, here[SPACING_MAX:] >= last_place)),
+        ]
         with m.If(counted):
             with m.If(in_forward & ended):
                 m.d.sync += [beyond.eq(beyond + 1), is_beyond.eq(1)]
@@ -80,22 +83,22 @@ class Lift(wiring.Component):
             with m.If(~ended):
                 m.d.sync += last_place.eq(place)
 
-        # A place and the rise from it to the next, each from a memory of its own. A rise is known once the next place is: it is written a
-        # cycle after that one.
+        # A place and the rise from it to the next, each from a memory of its own. A rise is known once the next place is: they are written in
+        # the same cycle.
         m.submodules.places = places = Ram(POSITION, DEPTH)
         m.submodules.rises = rises = Ram(RISE, DEPTH)
         kept, rise = Signal(POSITION), Signal(RISE)  # rise: from the place before, at ``rise_place``
-        rise_due, rise_place = Signal(), Signal(PLACE_BITS)
+        kept_due, kept_place, rise_due, rise_place = Signal(), Signal(PLACE_BITS), Signal(), Signal(PLACE_BITS)
         keeps = first_pass & ~ended & (fraction == 0)
-        m.d.sync += rise_due.eq(keeps & (place != 0))
+        m.d.sync += [kept_due.eq(keeps), rise_due.eq(keeps & (place != 0))]
         with m.If(keeps):
-            m.d.sync += [kept.eq(self.held_z), rise.eq(self.held_z - kept), rise_place.eq(place - 1)]
+            m.d.sync += [kept.eq(self.held_z), rise.eq(self.held_z - kept), kept_place.eq(place), rise_place.eq(place - 1)]
         stages = Signal(LIFT_CYCLES - 2)
         m.d.sync += stages.eq(Cat(counted & self.second, stages))
         m.d.comb += [
-            places.write_enable.eq(keeps),
-            places.write_address.eq(place),
-            places.write_data.eq(self.held_z),
+            places.write_enable.eq(kept_due),
+            places.write_address.eq(kept_place),
+            places.write_data.eq(kept),
             places.read_address.eq(Mux(at_end, last_place, place)),
             rises.write_enable.eq(rise_due),
             rises.write_address.eq(rise_place),

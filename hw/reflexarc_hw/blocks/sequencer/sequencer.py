@@ -510,13 +510,15 @@ class Sequencer(wiring.Component):
             with m.Case(Waiting.EMISSION):
                 with m.If(~self.emits):
                     m.d.comb += finishes.eq(1)
-                    m.d.sync += [
-                        self.emits.eq(1),
-                        self.emission.class_id.eq(value[:8]),
-                        self.emission.part.eq(value[8:24]),
-                        self.emission.a.eq(a),
-                        self.emission.b.eq(b),
-                    ]
+                    m.d.sync += self.emits.eq(1)
+        # What nobody takes stands here whether it is to be emitted or not.
+        with m.If(~self.emits):
+            m.d.sync += [
+                self.emission.class_id.eq(value[:8]),
+                self.emission.part.eq(value[8:24]),
+                self.emission.a.eq(a),
+                self.emission.b.eq(b),
+            ]
         # A ramp's step is due with the last tick of its period; one that finds the step before still under way is late.
         steps = (state == Waiting.STEP) | (state == Waiting.RAMP_ACCESS)
         with m.If((steps | (state == Waiting.RAMP)) & tick):
