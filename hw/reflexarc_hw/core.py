@@ -244,7 +244,7 @@ class Core(wiring.Component):
             capture.pixel_samples.eq(scan.pixel_samples),
             #
             events.sample.eq(sample),
-            events.z.eq(feedback.request),
+            events.z.eq(feedback.output),
             events.marker.eq(scan.marker),
             events.time.eq(system.time),
             #

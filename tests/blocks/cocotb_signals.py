@@ -19,8 +19,8 @@ SHORTEST = 9  # cycles between samples
 # From a sample or an error to its verdict; what is made each 4 cycles has a range.
 FAST_CYCLES = 1
 STUCK_CYCLES = range(4, 8)
-OSCILLATION_CYCLES = range(11, 15)
-ENERGY_CYCLES = 9  # of these, from the error to the new energy
+OSCILLATION_CYCLES = range(12, 16)
+ENERGY_CYCLES = 10  # of these, from the error to the new energy
 RUN_CYCLES = 2  # of these, from the sample to the new run
 # From the first cycle of a changed register, or of the pulse, to the first sample that is sure to be judged by it.
 WINDOW_CYCLES = 5

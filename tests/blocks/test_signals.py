@@ -10,7 +10,7 @@ from support import run_block
 from reflexarc_hw.blocks.signals import Signals
 from reflexarc_hw.blocks.signals.oscillation import ENERGY_CYCLES, Oscillation
 
-ENERGY_LATENCY = 9  # from an error to its energy
+ENERGY_LATENCY = 10  # from an error to its energy
 
 
 @pytest.mark.parametrize("channels", [1, 2])

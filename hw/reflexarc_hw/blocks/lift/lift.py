@@ -54,8 +54,8 @@ class Lift(wiring.Component):
         beyond, is_beyond = Signal(BEYOND_BITS), Signal()
         last_place = Signal(PLACE_BITS)
         forward, backward = self.state == ScanState.FORWARD, self.state == ScanState.BACKWARD
-        counted, in_forward, in_backward = Signal(), Signal(), Signal()
-        m.d.sync += [counted.eq(self.tick & ~self.pause), in_forward.eq(forward), in_backward.eq(backward)]
+        counted, in_forward, in_backward, in_second = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [counted.eq(self.tick & ~self.pause), in_forward.eq(forward), in_backward.eq(backward), in_second.eq(self.second)]
         spacing = Signal(SPACING_MAX + 1, init=1 << SPACING_MAX)  # fraction of a place that is a sample; one-hot
         place, fraction, ended = Signal(PLACE_BITS), Signal(SPACING_MAX), Signal()  # ended: no room for its place
         at_end = Signal()  # at the last place or behind it
@@ -73,11 +73,11 @@ class Lift(wiring.Component):
                 m.d.sync += [beyond.eq(beyond - 1), is_beyond.eq(beyond != 1)]
             with m.Elif(in_backward):
                 m.d.sync += [here.eq(before), before.eq(Mux(before == 0, 0, before - spacing))]
-            with m.Elif(~self.second):
+            with m.Elif(~in_second):
                 m.d.sync += [here.eq(0), before.eq(0), beyond.eq(0), is_beyond.eq(0)]
-        with m.If((here == 0) & ~self.second):  # one spacing for a line and its second pass
+        with m.If((here == 0) & ~in_second):  # one spacing for a line and its second pass
             m.d.sync += spacing.eq((1 << SPACING_MAX) >> bank.spacing)
-        first_pass = counted & in_forward & ~self.second
+        first_pass = counted & in_forward & ~in_second
         with m.If(first_pass):
             m.d.sync += bank.overrun.eq(ended)
             with m.If(~ended):
@@ -94,7 +94,7 @@ class Lift(wiring.Component):
         with m.If(keeps):
             m.d.sync += [kept.eq(self.held_z), rise.eq(self.held_z - kept), kept_place.eq(place), rise_place.eq(place - 1)]
         stages = Signal(LIFT_CYCLES - 2)
-        m.d.sync += stages.eq(Cat(counted & self.second, stages))
+        m.d.sync += stages.eq(Cat(counted & in_second, stages))
         m.d.comb += [
             places.write_enable.eq(kept_due),
             places.write_address.eq(kept_place),

@@ -376,6 +376,7 @@ class Sequencer(wiring.Component):
         settled = Signal(range(SETTLED_CYCLES))
         tick = self.samples[0].valid
         state = Signal(Waiting)
+        emitting = Signal()
         late, overdue, refused = Signal(), Signal(), Signal()
         level = Signal(WORD)
         rest = Signal(signed(33))
@@ -473,7 +474,7 @@ class Sequencer(wiring.Component):
                 with m.If(begin[Operation.RAMP]):
                     m.d.sync += [level.eq(a), late_result.eq(a), period.eq(value[RAMP_STEP_BITS:]), due.eq(0), state.eq(Waiting.RAMP)]
                 with m.If(begin[Operation.EMIT]):
-                    m.d.sync += state.eq(Waiting.EMISSION)
+                    m.d.sync += [state.eq(Waiting.EMISSION), emitting.eq(1)]
             with m.Case(Waiting.TIME):
                 m.d.comb += finishes.eq(left == LEAST_WAIT - 1)
                 m.d.sync += [left.eq(left - 1), few.eq(left <= LEAST_WAIT), state.eq(Waiting.CYCLES)]
@@ -508,12 +509,11 @@ class Sequencer(wiring.Component):
                 with m.If(access.done):
                     m.d.sync += state.eq(Waiting.RAMP)
             with m.Case(Waiting.EMISSION):
-                with m.If(~self.emits):
-                    m.d.comb += finishes.eq(1)
-                    m.d.sync += self.emits.eq(1)
-        # What nobody takes stands here whether it is to be emitted or not.
-        with m.If(~self.emits):
+                m.d.comb += finishes.eq(~self.emits)
+        # ``emitting``: the state is EMISSION. The emission stands far away, so what it waits for is no more than two registers.
+        with m.If(emitting & ~self.emits):
             m.d.sync += [
+                self.emits.eq(1),
                 self.emission.class_id.eq(value[:8]),
                 self.emission.part.eq(value[8:24]),
                 self.emission.a.eq(a),
@@ -528,7 +528,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += [due.eq(1), period.eq(value[RAMP_STEP_BITS:])]
         m.d.comb += late.eq(overdue | ((state == Waiting.TIME) & (left < LEAST_WAIT - 1)))
         with m.If(finishes | ends):
-            m.d.sync += state.eq(Waiting.NOT)
+            m.d.sync += [state.eq(Waiting.NOT), emitting.eq(0)]
         emitted = Signal(32)
         with m.If(self.emits & self.emitted):
             m.d.sync += [self.emits.eq(0), emitted.eq(emitted + 1)]

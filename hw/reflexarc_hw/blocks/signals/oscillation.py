@@ -11,7 +11,7 @@ EXTRA_BITS = 15  # below the error's, so that the slowest low-pass moves for one
 STATE = signed(ERROR.width + EXTRA_BITS)  # Q6.27
 MEAN_EXTRA_BITS = 15
 MEAN = unsigned(32 + MEAN_EXTRA_BITS)  # Q12.35
-ENERGY_CYCLES = 9  # from ``error_valid`` to the new ``energy``
+ENERGY_CYCLES = 10  # from ``error_valid`` to the new ``energy``
 
 
 class Oscillation(wiring.Component):
@@ -30,19 +30,22 @@ class Oscillation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        valid = Signal(8)
+        valid = Signal(9)
         m.d.sync += valid.eq((valid << 1) | self.error_valid)
         fast, slow = Signal(STATE), Signal(STATE)
         fast_gap, slow_gap = Signal(signed(STATE.width + 1)), Signal(signed(STATE.width + 1))
         mean = Signal(MEAN)
         with m.If(self.error_valid):
             m.d.sync += [fast_gap.eq((self.error << EXTRA_BITS) - fast), slow_gap.eq((self.error << EXTRA_BITS) - slow)]
+        fast_step, slow_step = Signal.like(fast_gap), Signal.like(slow_gap)
         with m.If(valid[0]):
-            m.d.sync += [fast.eq(fast + (fast_gap >> self.fast_shift)), slow.eq(slow + (slow_gap >> self.slow_shift))]
+            m.d.sync += [fast_step.eq(fast_gap >> self.fast_shift), slow_step.eq(slow_gap >> self.slow_shift)]
+        with m.If(valid[1]):
+            m.d.sync += [fast.eq(fast + fast_step), slow.eq(slow + slow_step)]
         band = Signal(ERROR)  # Q6.12; the low-passes lie within the error's range, their difference is held at its ends
         difference = (fast - slow) >> EXTRA_BITS
         highest, lowest = (1 << (ERROR.width - 1)) - 1, -(1 << (ERROR.width - 1))
-        with m.If(valid[1]):
+        with m.If(valid[2]):
             m.d.sync += band.eq(difference)
             with m.If(difference > highest):
                 m.d.sync += band.eq(highest)
@@ -52,21 +55,21 @@ class Oscillation(wiring.Component):
         factor = Signal(ERROR)
         product = product_register(2 * ERROR.width - 1, "product")  # Q12.24, up to and with 2**34
         square = Signal(2 * ERROR.width - 1)
-        with m.If(valid[2]):
-            m.d.sync += factor.eq(band)
         with m.If(valid[3]):
-            m.d.sync += product.eq(factor * factor)
+            m.d.sync += factor.eq(band)
         with m.If(valid[4]):
+            m.d.sync += product.eq(factor * factor)
+        with m.If(valid[5]):
             m.d.sync += square.eq(product)
         square_held = Signal(32)  # Q12.20
         m.d.comb += square_held.eq(square >> 4)
         gap = Signal(signed(MEAN.width + 1))
-        with m.If(valid[5]):
+        with m.If(valid[6]):
             m.d.sync += gap.eq((square_held << MEAN_EXTRA_BITS) - mean)
         step = Signal(signed(MEAN.width + 1))
-        with m.If(valid[6]):
-            m.d.sync += step.eq(gap >> self.window)
         with m.If(valid[7]):
+            m.d.sync += step.eq(gap >> self.window)
+        with m.If(valid[8]):
             m.d.sync += mean.eq(mean + step)
         m.d.comb += self.energy.eq(mean >> MEAN_EXTRA_BITS)
         return m
