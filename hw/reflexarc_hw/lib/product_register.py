@@ -10,4 +10,5 @@ def product_register(shape: ShapeLike, name: str) -> Signal:
 
     A product whose register has to stand elsewhere, because what follows takes most of a cycle, is an ordinary signal.
     """
-    return Signal(shape, name=name, reset_less=True, attrs={ATTRIBUTE: 1})
+    # keep: without it synthesis may go by another name of the same net, and what the register asks for is lost with this one.
+    return Signal(shape, name=name, reset_less=True, attrs={ATTRIBUTE: 1, "keep": 1})
