@@ -66,7 +66,7 @@ detectors: $(READY)
 	REFLEXARC_ACTIVATIONS=1000000 REFLEXARC_NETWORKS=200 REFLEXARC_LANES=4,8,16 \
 		$(BIN)/pytest -s tests/unit/test_exact.py tests/blocks/test_engine_models.py tests/blocks/test_engine_networks.py
 
-# Place and route of the core for an ECP5-85F, speed grade 6; size on a Zynq-7020. A few minutes. Without the detector's engine, which does not reach
+# Place and route of the core for an ECP5-85F, speed grade 6; size on a Zynq-7020. Half an hour. Without the detector's engine, which does not reach
 # 100 MHz there yet: LANES=4, 8 or 16 has it, with 64, 128 or 256 products a cycle.
 LANES ?= 0
 timing: $(READY)
