@@ -65,7 +65,7 @@ class Correlator(wiring.Component):
         # Pixels of the direction that is looked at. ``lonely``: the next line has no predecessor.
         opened, good, has_before, compares, lonely = Signal(), Signal(), Signal(), Signal(), Signal(init=1)
         comes, takes, lost = Signal(), Signal(), Signal()  # a cycle after the pixel, whose numbers still stand
-        line_first, first, last = Signal(), Signal(), Signal()
+        line_first, last = Signal(), Signal()
         total, number = Signal(SUM), Signal(SAMPLES_BITS)
         x, y, time = Signal(POSITION), Signal(POSITION), Signal(TIME)
         spoilt = Signal(3)  # a line that can't be compared: strobes; the last two never come together
@@ -83,7 +83,7 @@ class Correlator(wiring.Component):
         m.d.sync += [starts_mean.eq(takes), clears.eq(takes & line_first)]
         with m.If(takes):
             m.d.sync += [
-                first.eq(line_first), last.eq(self.pixel.line_last), number.eq(self.pixel.samples), x.eq(self.pixel.x),
+                last.eq(self.pixel.line_last), number.eq(self.pixel.samples), x.eq(self.pixel.x),
                 y.eq(self.pixel.y), time.eq(self.time), state.eq(State.START), opened.eq(~self.pixel.line_last),
             ]  # fmt: skip
             with m.Switch(bank.channel):

@@ -37,6 +37,7 @@ class Oscillation(wiring.Component):
         mean = Signal(MEAN)
         with m.If(self.error_valid):
             m.d.sync += [fast_gap.eq((self.error << EXTRA_BITS) - fast), slow_gap.eq((self.error << EXTRA_BITS) - slow)]
+        # A shift by any number and a sum are a cycle each: together they took up to 10.7 ns.
         fast_step, slow_step = Signal.like(fast_gap), Signal.like(slow_gap)
         with m.If(valid[0]):
             m.d.sync += [fast_step.eq(fast_gap >> self.fast_shift), slow_step.eq(slow_gap >> self.slow_shift)]
