@@ -20,8 +20,8 @@ COUNT_BITS = 16  # pulses in a sample period
 BUFFER_WORDS = 2048
 PIXEL_CYCLES = 2
 RECORD_WORDS_MAX = PIXEL_LAYOUT.words + SUM_WORDS * len(Channel)
-# What must be free for a pixel: its own words, the trailer, and 5 for the room's delay
-RESERVE_WORDS = RECORD_WORDS_MAX + TRAILER_LAYOUT.words + 5
+# What must be free for a pixel: its own words, the trailer, and 6 for the room's delay and the word on its way
+RESERVE_WORDS = RECORD_WORDS_MAX + TRAILER_LAYOUT.words + 6
 
 
 def _lowest(bits: Value) -> Value:
@@ -186,17 +186,19 @@ class Capture(wiring.Component):
 
         def write(words: list, then: str) -> None:
             """One word a cycle, then the next state."""
-            m.d.comb += buffer.write.eq(1)
+            m.d.sync += buffer.write.eq(1)
             with m.Switch(word):
                 for place, value in enumerate(words):
                     with m.Case(place):
-                        m.d.comb += buffer.data.eq(value)
+                        m.d.sync += buffer.data.eq(value)
             m.d.sync += word.eq(word + 1)
             with m.If(word == len(words) - 1):
                 m.d.sync += word.eq(0)
                 m.next = then
 
         drop = Signal()
+        # What is written comes from all over the block: it is there a cycle later.
+        m.d.sync += [buffer.write.eq(0), buffer.write_crc.eq(0)]
         with m.FSM() as fsm:
             with m.State("CHOOSE"):
                 with m.If(header_due):
@@ -224,10 +226,10 @@ class Capture(wiring.Component):
             with m.State("PIXEL"):
                 write(first_words, "SUMS")
             with m.State("SUMS"):
-                m.d.comb += buffer.write.eq(1)
+                m.d.sync += buffer.write.eq(1)
                 for bit, channel in enumerate(Channel):
                     with m.If(lowest[bit]):
-                        m.d.comb += buffer.data.eq(Mux(word[0], done[channel] >> 32, done[channel]))
+                        m.d.sync += buffer.data.eq(Mux(word[0], done[channel] >> 32, done[channel]))
                 m.d.sync += word[0].eq(~word[0])
                 with m.If(word[0]):
                     m.d.sync += [left.eq(remaining), lowest.eq(_lowest(remaining))]
@@ -240,7 +242,7 @@ class Capture(wiring.Component):
             with m.State("TRAILER"):
                 write(trailer, "CRC")
             with m.State("CRC"):
-                m.d.comb += buffer.write_crc.eq(1)
+                m.d.sync += buffer.write_crc.eq(1)
                 m.d.sync += trailer_due.eq(0)
                 m.next = "CHOOSE"
         due = open_ | header_due | pixel_due | trailer_due | ended | ending | trailing

@@ -95,6 +95,7 @@ class Detector(wiring.Component):
         due, due_bank, due_valid, stays_due, swaps = Signal(), Signal(), Signal(), Signal(), Signal()
         line_armed, frame_armed = Signal(), Signal()
         asked_valid, asked_active, taken_back = Signal(), Signal(), Signal()
+        was_in_line = Signal()
         quiet, at_rest = Signal(range(QUIET_CYCLES + 1)), Signal()  # cycles without a line
         load_begins, load_bank = Signal(), Signal()
         m.d.comb += [
@@ -108,12 +109,13 @@ class Detector(wiring.Component):
         m.d.sync += [
             at_rest.eq((quiet == QUIET_CYCLES) & ~values.busy & ~view.busy & ~view.waits & ~head.busy),
             load_begins.eq(bank.load_strobe),
+            was_in_line.eq(self.in_line),
             line_armed.eq(stays_due & (bank.swap_at == SwapAt.LINE)),
             frame_armed.eq(stays_due & (bank.swap_at == SwapAt.FRAME)),
         ]
         with m.If(bank.load_strobe):
             m.d.sync += load_bank.eq(bank.load)
-        with m.If(self.in_line | self.pixel.valid):
+        with m.If(was_in_line | self.pixel.valid):
             m.d.sync += quiet.eq(0)
         with m.Elif(quiet != QUIET_CYCLES):
             m.d.sync += quiet.eq(quiet + 1)

@@ -39,7 +39,7 @@ ORIGIN = data.StructLayout(
         "frame": 1,  # changes with each frame
     }
 )
-# ``valid`` until it is taken; what stands beside it stands as long.
+# ``valid`` until it is taken; what stands beside it stands as long, its origin but for the frame from a cycle later on.
 VALUE = data.StructLayout(
     {
         "valid": 1,
@@ -262,7 +262,7 @@ class Values(wiring.Component):
         own = Signal(MEAN)
         before, low, running = Signal(signed(RUNNING_BITS)), Signal(HALF + 1), Signal(signed(RUNNING_BITS))
         difference = Signal(signed(MEAN.width + 1))
-        value, room, gives = self.value, Signal(), Signal()
+        value, room, gives, origin_due = self.value, Signal(), Signal(), Signal()
         m.d.comb += [
             channel_last.eq(channel + 1 == settings.channels),
             next_channel.eq(Mux(channel_last | cleared, 0, channel + 1)),
@@ -326,6 +326,10 @@ class Values(wiring.Component):
         m.d.comb += release.eq(gives & (channel_last | is_program))
         with m.If(self.taken):
             m.d.sync += value.valid.eq(0)
+        # All else that a value comes from is there a cycle later, before it is asked for: it comes from afar and stands in few places.
+        m.d.sync += origin_due.eq(gives & ((channel == 0) | is_program))
+        with m.If(origin_due):
+            m.d.sync += [value.origin[name].eq(origin[name]) for name in ORIGIN.members if name != "frame"]
         with m.If(gives):
             m.d.sync += [
                 value.valid.eq(1),
@@ -337,10 +341,9 @@ class Values(wiring.Component):
                 value.frame.eq(record_frame),
                 value.ends.eq((broken | self.overrun | last) & (channel_last | is_program)),
                 value.whole.eq(~broken & ~self.overrun & last),
+                value.origin.frame.eq(origin.frame),
                 channel.eq(next_channel),
             ]
-            with m.If((channel == 0) | is_program):
-                m.d.sync += value.origin.eq(origin)
             with m.If(channel_last):
                 m.d.sync += record_first.eq(0)
         with m.If(self.clear):

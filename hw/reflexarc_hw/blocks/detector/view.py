@@ -285,7 +285,7 @@ class View(wiring.Component):
         pointer = Signal(range(RING_BYTES))
         byte = Signal(8)
         writes = Signal()
-        newest = Signal(ORIGIN)
+        newest, newest_due = Signal(ORIGIN), Signal()  # due: a cycle after it is known, and before a window is whole
         m.d.comb += [
             byte.eq(search.found ^ 0x80),
             put.eq(found & (~collects | (copied & ~in_memory & ~out_of_memory & ~full))),
@@ -294,7 +294,9 @@ class View(wiring.Component):
         ]
         # A byte is in the lines' memory a cycle after it is found: it is read a line later.
         m.d.sync += [lines.write_enable.eq(put & ~single), lines.write_address.eq(here), lines.write_data.eq(byte)]
-        m.d.sync += [self.ring_write.enable.eq(writes), ending.eq(ending << 1)]
+        m.d.sync += [self.ring_write.enable.eq(writes), ending.eq(ending << 1), newest_due.eq(put & (value.last | value.ends) & collects)]
+        with m.If(newest_due):
+            m.d.sync += newest.eq(value.origin)
         with m.If(writes):
             m.d.sync += [
                 self.ring_write.address.eq(pointer),
@@ -311,8 +313,6 @@ class View(wiring.Component):
                 ends_whole.eq(value.whole),
                 count.eq(count + 1),
             ]
-            with m.If(collects):
-                m.d.sync += newest.eq(value.origin)
         closes, cuts_off = Signal(), Signal()
         m.d.comb += [closes.eq(ending[2] & ends), cuts_off.eq(closes | cut | overlong | self.clear)]
         with m.If(ending[2] & ~ends & collects & ~single):

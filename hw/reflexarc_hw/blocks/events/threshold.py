@@ -77,9 +77,10 @@ class Threshold(wiring.Component):
         with m.Elif(judged):
             m.d.sync += ready.eq((ready | below) & ~above)
 
-        # The score: scaled in two steps, then held.
+        # The score: scaled in two steps, then held. An excess is less than 2**32 a sample and there are less than 2**(magnitude + 1), so the score is less
+        # than 2**33, and less than 2**7 times that after the first step: what is above is the sign, and need not be looked at.
         magnitude = Signal(range(SAMPLES_BITS))  # floor(log2(samples))
-        coarse, score = Signal(EXCESS), Signal(signed(32))
+        coarse, fine, score = Signal(signed(POSITION.width + 9)), Signal(signed(POSITION.width + 2)), Signal(signed(32))
         fine_shift = Signal(3)
         fired = Signal()
         time = Signal(TIME)
@@ -89,8 +90,9 @@ class Threshold(wiring.Component):
                     m.d.sync += magnitude.eq(bit)
         with m.If(judged):
             m.d.sync += [coarse.eq(excess >> Cat(Const(0, 3), magnitude[3:])), fine_shift.eq(magnitude[:3]), time.eq(self.time)]
+        m.d.comb += fine.eq(coarse >> fine_shift)
         with m.If(fired):
-            m.d.sync += score.eq(held(coarse >> fine_shift))
+            m.d.sync += score.eq(held(fine))
         m.d.sync += [fired.eq(self.fires), self.found.valid.eq(fired)]
         m.d.comb += [
             self.found.class_id.eq(self.class_id),

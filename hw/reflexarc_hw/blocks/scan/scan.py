@@ -197,12 +197,14 @@ class Scan(wiring.Component):
                 m.d.sync += starvations.eq(starvations + 1)
 
         # Commands.
-        moving, raster, in_frame, aim = Signal(), Signal(), Signal(), Signal()
+        moving, in_frame, aim = Signal(), Signal(), Signal()
+        raster = Signal()  # neither idle nor moving; kept beside the state, since what it switches is far from where the state is looked at
         m.d.comb += [
             idle.eq(now.state == ScanState.IDLE),
             moving.eq((now.state == ScanState.MOVING) & ~now.fields),
-            raster.eq(~idle & ~moving),
         ]
+        with m.If(counted):
+            m.d.sync += raster.eq((then.state != ScanState.IDLE) & ((then.state != ScanState.MOVING) | then.fields))
         # The target stands before the first look at the way to it.
         m.d.sync += [in_frame.eq(raster & ~now.listing), aim.eq(moving | (begin & (order == ScanCommand.MOVE)))]
         with m.If(waits & ~in_frame):
@@ -211,15 +213,15 @@ class Scan(wiring.Component):
             m.d.sync += [waits.eq(1), again.eq(1)]
         with m.If(begin):
             with m.If(order == ScanCommand.MOVE):
-                m.d.sync += [now.state.eq(ScanState.MOVING), now.fields.eq(0)]
+                m.d.sync += [now.state.eq(ScanState.MOVING), now.fields.eq(0), raster.eq(0)]
             with m.Else():
                 m.d.comb += self.frame_start.eq(1)
                 m.d.sync += [
                     takes.eq(1), waits.eq(0), now.eq(0), line_start.eq(1), field_start.eq(1),
-                    now.state.eq(ScanState.WAIT), now.listing.eq(order == ScanCommand.LIST),
+                    now.state.eq(ScanState.WAIT), now.listing.eq(order == ScanCommand.LIST), raster.eq(1),
                 ]  # fmt: skip
         with m.If(stopped):
-            m.d.sync += [now.state.eq(ScanState.IDLE), now.second.eq(0)]
+            m.d.sync += [now.state.eq(ScanState.IDLE), now.second.eq(0), raster.eq(0)]
             m.d.comb += self.aborted.eq(raster)
         with m.If(dead):  # arming alone never starts motion
             m.d.sync += [given[axis].drift.eq(0) for axis in AXES]
