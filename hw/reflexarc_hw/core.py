@@ -166,6 +166,7 @@ class Core(wiring.Component):
             lift.pause.eq(pause),
             lift.live.eq(live),
             lift.state.eq(scan.state),
+            lift.backward.eq(scan.backward),
             lift.second.eq(scan.second),
             lift.held_z.eq(feedback.output),
             #
@@ -266,7 +267,7 @@ class Core(wiring.Component):
             correlator.time.eq(system.time),
             #
             reaction.tick.eq(sample.valid),
-            reaction.live.eq(live),
+            reaction.live.eq(interlock.live_beside),
             reaction.detection.eq(events.detection),
             reaction.driven_bias.eq(gate.dac.bias),
             #

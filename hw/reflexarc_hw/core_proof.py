@@ -307,7 +307,7 @@ class WiresProof(_CoreProof):
             "judges_see_what_is_asked": "The envelope sees the very requests that the gate will drive.",
             "dose_sees_what_is_driven": "The dose is counted from the blanker, the positions and the pulses that the gate drives.",
             "lines_reach_the_interlock": "E-stop in its sense, ready lines, gain, lost samples, overflow, underflow (also a starved list, a late line and a missing evaluation), events and a program's fault reach the interlock.",
-            "all_know_what_is_live": "Scan, both controllers, lift, envelope, reaction and sequencer see the interlock's `live`.",
+            "all_know_what_is_live": "Scan, both controllers, lift, envelope and sequencer see the interlock's `live`, the reaction its `live_beside`.",
             "pins_have_their_senses": "z and the blanker at the pins are the gate's in the straps' senses; nothing else is between.",
         }
         self.mutations = (
@@ -327,6 +327,7 @@ class WiresProof(_CoreProof):
             Mutation("all_know_what_is_live", CORE, "sequencer.live.eq(live)", "sequencer.live.eq(1)"),
             Mutation("all_know_what_is_live", CORE, "  feedback.live.eq(live)", "  feedback.live.eq(1)"),
             Mutation("all_know_what_is_live", CORE, "lift.live.eq(live)", "lift.live.eq(1)"),
+            Mutation("all_know_what_is_live", CORE, "reaction.live.eq(interlock.live_beside)", "reaction.live.eq(1)"),
             Mutation("pins_have_their_senses", CORE, "gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else ~gate.blank", "~gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else gate.blank"),
             Mutation("pins_have_their_senses", CORE, "self.dac.z.eq(gate.dac.z ^ mirror)", "self.dac.z.eq(gate.dac.z ^ ~mirror)"),
         )  # fmt: skip
@@ -371,7 +372,8 @@ class WiresProof(_CoreProof):
         self.holds("lines_reach_the_interlock", ~dut.event.valid | event)
         same(
             "all_know_what_is_live",
-            *((each.live, interlock.live) for each in (scan, feedback, bias_feedback, lift, envelope, reaction, sequencer)),
+            *((each.live, interlock.live) for each in (scan, feedback, bias_feedback, lift, envelope, sequencer)),
+            (reaction.live, interlock.live_beside),
         )
         z = gate.dac.z if Strap.RETRACT_POSITIVE in straps else ~gate.dac.z
         blank = gate.blank if Strap.BLANK_ACTIVE_HIGH in straps else ~gate.blank

@@ -29,6 +29,7 @@ class Bench:
     def scan(self, state: ScanState, second: bool) -> None:
         self.state, self.second = state, second
         self.dut.state.value, self.dut.second.value = int(state), int(second)
+        self.dut.backward.value = int(state == BACKWARD)
 
     async def tick(self, then: tuple[ScanState, bool], driven: int | None = None, gap: int = 12, pause: bool = False) -> None:
         """One tick in the present state; with the cycle after it the scan is in the next one, unless it is told to pause."""

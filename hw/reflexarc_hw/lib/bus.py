@@ -276,17 +276,21 @@ class Fabric(wiring.Component):
         banks = [getattr(self, f"bank_{i}") for i in range(len(self._bases))]
         grant = Signal(range(self._masters + 1))
         turn = Signal(range(self._masters))  # the last one that was granted in turn
-        strobe = Signal()
+        strobes = Signal(len(banks))  # one each, for banks are far from here and from each other
         write = Signal()
         address = Signal(ADDRESS_BITS)
         write_data = Signal(32)
-        m.d.sync += strobe.eq(0)
+        m.d.sync += strobes.eq(0)
 
         m.d.sync += [master.done.eq(0) for master in everyone]
-        hits = [address[BLOCK_SIZE.bit_length() - 1 :] == base // BLOCK_SIZE for base in self._bases]
-        for bank, hit in zip(banks, hits, strict=True):
+
+        def hits(of: Value) -> Value:
+            """One-hot: the bank of an address."""
+            return Cat(of[BLOCK_SIZE.bit_length() - 1 :] == base // BLOCK_SIZE for base in self._bases)
+
+        for bank, strobe in zip(banks, strobes, strict=True):
             m.d.comb += [
-                bank.strobe.eq(strobe & hit),
+                bank.strobe.eq(strobe),
                 bank.write.eq(write),
                 bank.offset.eq(address[2 : 2 + OFFSET_BITS]),
                 bank.write_data.eq(write_data),
@@ -306,7 +310,7 @@ class Fabric(wiring.Component):
                 write.eq(master.write),
                 address.eq(master.address),
                 write_data.eq(master.write_data),
-                strobe.eq(master.address[:2] == 0),
+                strobes.eq(hits(master.address) & (master.address[:2] == 0).replicate(len(banks))),
             ]
             m.next = "STROBE"
 
@@ -325,7 +329,7 @@ class Fabric(wiring.Component):
             with m.State("STROBE"):
                 m.next = "LOOK"
             with m.State("LOOK"):
-                m.d.sync += nowhere.eq(~Cat(hits).any() | (address[:2] != 0))
+                m.d.sync += nowhere.eq(~hits(address).any() | (address[:2] != 0))
                 m.next = "WAIT"
             with m.State("WAIT"):
                 m.next = "WAIT_MORE"

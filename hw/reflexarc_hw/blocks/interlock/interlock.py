@@ -25,6 +25,7 @@ from reflexarc_hw.blocks.interlock.lines import Heartbeat, Lines
 from reflexarc_hw.lib.bus import BankSignature, GuardSignature, attach_bank
 from reflexarc_hw.lib.conditions import LATCH_CYCLES, ConditionSignature
 from reflexarc_hw.lib.formats import TIME
+from reflexarc_hw.lib.own_register import own_register
 
 # What the gate does after a trip beside its floor (no approach, hold x and y, blank); from the cycle after the gate is safe.
 REACTION = data.StructLayout({"retract": 1, "bias_ramp": 1, "bias_zero": 1, "trigger": 1, "retreat": 1})
@@ -57,7 +58,7 @@ class Interlock(wiring.Component):
     Cycle 0: a sample is valid. Cycle 1: its verdict stands in a register; ``safe`` is high. Cycle 2: the gate's outputs are safe. So for what
     is in SHORT; other verdicts are gathered for one cycle more.
     Nothing but armed-and-no-verdict makes ``safe`` low, so reset, an unconfigured core and a lost configuration are safe. ``live`` is
-    its opposite, registered: for the blocks that ask the gate, which need not know in the same cycle.
+    its opposite, registered: for the blocks that ask the gate, which need not know in the same cycle. ``live_beside`` is the same again.
     """
 
     def __init__(self, cycles_per_sample: int, straps: Strap) -> None:
@@ -83,6 +84,7 @@ class Interlock(wiring.Component):
                 "time": In(TIME),
                 "safe": Out(1, init=1),
                 "live": Out(1),
+                "live_beside": Out(1),
                 "state": Out(InterlockState),
                 "reaction": Out(REACTION, init={"retract": int(Strap.TIP in straps)}),
             }
@@ -177,6 +179,7 @@ class Interlock(wiring.Component):
             self.state.eq(lifecycle.state),
         ]
         m.d.sync += self.live.eq(~lifecycle.safe)
+        m.d.comb += self.live_beside.eq(own_register(m, ~lifecycle.safe, "live_beside"))
 
         # What was measured against what: kept by the judge in the cycle of ``latch``, here two cycles later.
         gather = Signal(2)

@@ -314,7 +314,7 @@ class TripProof(_InterlockProof):
         "trip_holds": "From a trip on, safe until the bus wrote ACK and then ARM; from DISARM on until it wrote ARM.",
         "live_locks_everything": "While live, the guard of every bank with locked registers locks.",
         "no_injection_while_live": "No judge and no bank is told to inject while live, or while other blocks take the outputs for live.",
-        "live_follows_safe": "What other blocks see as live is the opposite of safe one cycle ago.",
+        "live_follows_safe": "What other blocks see as live is the opposite of safe one cycle ago, in either register.",
         "record_is_kept": f"Time, value and limit of a trip do not change until the next trip, from {RECORD_CYCLES} cycles after it on.",
         "trip_time_is_right": "The time of a trip is the cycle in which the gate's outputs became safe.",
         "tip_always_retracts": "With a tip, z is told to withdraw in every cycle, whatever the registers say.",
@@ -327,6 +327,7 @@ class TripProof(_InterlockProof):
         Mutation("live_locks_everything", INTERLOCK, "(getattr(self, f\"{name}_guard\") for name in GUARDED)]", "(getattr(self, f\"{name}_guard\") for name in GUARDED[1:])]", 36, shorter=QUICK),
         Mutation("no_injection_while_live", INTERLOCK, "guard.inject.eq(spoil)", "guard.inject.eq(spoil | self.contact)", 36, shorter=QUICK),
         Mutation("live_follows_safe", INTERLOCK, "self.live.eq(~lifecycle.safe)", "self.live.eq(lifecycle.armed)", 36, shorter=QUICK),
+        Mutation("live_follows_safe", INTERLOCK, "own_register(m, ~lifecycle.safe,", "own_register(m, lifecycle.armed,", 36, shorter=QUICK),
         Mutation("record_is_kept", INTERLOCK, "with m.If(gather[1]):", "with m.If(lifecycle.state == InterlockState.TRIPPED):", 36, shorter=QUICK),
         Mutation("record_is_kept", INTERLOCK, "with m.If(lifecycle.latch):", "with m.If(lifecycle.latch | verdict.any()):", 36, shorter=QUICK),
         Mutation("trip_time_is_right", INTERLOCK, "trip_time.eq(self.time)", "trip_time.eq(self.time - 1)", 36, shorter=QUICK),
@@ -359,7 +360,7 @@ class TripProof(_InterlockProof):
         injected = [self.bank.guard.inject, *(getattr(dut, f"{name}_guard").inject for name in GUARDED)]
         injected += [getattr(dut, f"{name}_conditions").inject for name in JUDGES] + [self.lifecycle.inject]
         self.holds("no_injection_while_live", ~Cat(injected).any() | (dut.safe & ~dut.live))
-        self.holds("live_follows_safe", dut.live == self.past(live))
+        self.holds("live_follows_safe", (dut.live == self.past(live)) & (dut.live_beside == self.past(live)))
 
         recorded = Cat(self.bank.trip_time, self.bank.trip_value, self.bank.trip_limit)
         recent = Cat(self.past(self.trips, cycles) for cycles in range(2, RECORD_CYCLES + 1)).any()

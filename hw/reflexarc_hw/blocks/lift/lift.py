@@ -37,6 +37,7 @@ class Lift(wiring.Component):
     pause: In(1)
     live: In(1)
     state: In(ScanState)
+    backward: In(1)  # it is BACKWARD
     second: In(1)
     held_z: In(POSITION)  # Q20.12, DAC LSB: what is driven now
     z: Out(POSITION)  # Q20.12, DAC LSB
@@ -53,16 +54,20 @@ class Lift(wiring.Component):
         here, before = Signal(PLACED), Signal(PLACED)
         beyond, is_beyond = Signal(BEYOND_BITS), Signal()
         last_place = Signal(PLACE_BITS)
-        forward, backward = self.state == ScanState.FORWARD, self.state == ScanState.BACKWARD
         counted, in_forward, in_backward, in_second = Signal(), Signal(), Signal(), Signal()
-        m.d.sync += [counted.eq(self.tick & ~self.pause), in_forward.eq(forward), in_backward.eq(backward), in_second.eq(self.second)]
+        m.d.sync += [
+            counted.eq(self.tick & ~self.pause),
+            in_forward.eq(self.state == ScanState.FORWARD),
+            in_backward.eq(self.backward),
+            in_second.eq(self.second),
+        ]
         spacing = Signal(SPACING_MAX + 1, init=1 << SPACING_MAX)  # fraction of a place that is a sample; one-hot
         place, fraction, ended = Signal(PLACE_BITS), Signal(SPACING_MAX), Signal()  # ended: no room for its place
         at_end = Signal()  # at the last place or behind it
         # What the scan does is known late: it chooses.
         m.d.sync += [
-            Cat(fraction, place, ended).eq(Mux(backward, before, here)),
-            at_end.eq(Mux(backward, before[SPACING_MAX:] >= last_place, here[SPACING_MAX:] >= last_place)),
+            Cat(fraction, place, ended).eq(Mux(self.backward, before, here)),
+            at_end.eq(Mux(self.backward, before[SPACING_MAX:] >= last_place, here[SPACING_MAX:] >= last_place)),
         ]
         with m.If(counted):
             with m.If(in_forward & ended):
@@ -89,10 +94,16 @@ class Lift(wiring.Component):
         m.submodules.rises = rises = Ram(RISE, DEPTH)
         kept, rise = Signal(POSITION), Signal(RISE)  # rise: from the place before, at ``rise_place``
         kept_due, kept_place, rise_due, rise_place = Signal(), Signal(PLACE_BITS), Signal(), Signal(PLACE_BITS)
-        keeps = first_pass & ~ended & (fraction == 0)
-        m.d.sync += [kept_due.eq(keeps), rise_due.eq(keeps & (place != 0))]
+        # A cycle after it is known, with the z that was driven then; the place is still the same.
+        keeps, z_then = Signal(), Signal(POSITION)
+        m.d.sync += [
+            keeps.eq(first_pass & ~ended & (fraction == 0)),
+            z_then.eq(self.held_z),
+            kept_due.eq(keeps),
+            rise_due.eq(keeps & (place != 0)),
+        ]
         with m.If(keeps):
-            m.d.sync += [kept.eq(self.held_z), rise.eq(self.held_z - kept), kept_place.eq(place), rise_place.eq(place - 1)]
+            m.d.sync += [kept.eq(z_then), rise.eq(z_then - kept), kept_place.eq(place), rise_place.eq(place - 1)]
         stages = Signal(LIFT_CYCLES - 2)
         m.d.sync += stages.eq(Cat(counted & in_second, stages))
         m.d.comb += [

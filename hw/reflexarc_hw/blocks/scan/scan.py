@@ -48,6 +48,7 @@ class Scan(wiring.Component):
     marker: Out(MARKER)
     beam: Out(1)
     state: Out(ScanState)
+    backward: Out(1)  # it is BACKWARD
     second: Out(1)  # pass over the line
     pixel_start: Out(1)  # strobe: the scan is at a new pixel
     pixel_over: Out(1)  # it has had its samples, and lasts until ``may_end``
@@ -198,19 +199,25 @@ class Scan(wiring.Component):
 
         # Commands.
         moving, in_frame, aim = Signal(), Signal(), Signal()
-        raster = Signal()  # neither idle nor moving; kept beside the state, since what it switches is far from where the state is looked at
+        # Neither idle nor moving. This and ``backward`` are kept beside the state: what they switch is far from all else that looks at it.
+        raster = Signal()
         m.d.comb += [
             idle.eq(now.state == ScanState.IDLE),
             moving.eq((now.state == ScanState.MOVING) & ~now.fields),
         ]
         with m.If(counted):
-            m.d.sync += raster.eq((then.state != ScanState.IDLE) & ((then.state != ScanState.MOVING) | then.fields))
+            m.d.sync += [
+                raster.eq((then.state != ScanState.IDLE) & ((then.state != ScanState.MOVING) | then.fields)),
+                self.backward.eq(then.state == ScanState.BACKWARD),
+            ]
         # The target stands before the first look at the way to it.
         m.d.sync += [in_frame.eq(raster & ~now.listing), aim.eq(moving | (begin & (order == ScanCommand.MOVE)))]
         with m.If(waits & ~in_frame):
             m.d.sync += [takes.eq(1), waits.eq(0)]
         with m.If(bank.command_strobe & (bank.command == ScanCommand.UPDATE)):
             m.d.sync += [waits.eq(1), again.eq(1)]
+        with m.If(begin | stopped):
+            m.d.sync += self.backward.eq(0)
         with m.If(begin):
             with m.If(order == ScanCommand.MOVE):
                 m.d.sync += [now.state.eq(ScanState.MOVING), now.fields.eq(0), raster.eq(0)]
@@ -255,10 +262,9 @@ class Scan(wiring.Component):
         m.d.comb += [planner.arrived.eq(arrived.all()), self.overflow.eq(Cat(outside).any())]
 
         # Markers travel with the samples that they belong to.
-        in_line, in_pixel, backward = Signal(), Signal(), Signal()
+        in_line, in_pixel = Signal(), Signal()
         m.d.comb += [
-            backward.eq(now.state == ScanState.BACKWARD),
-            in_line.eq((now.state == ScanState.FORWARD) | backward),
+            in_line.eq((now.state == ScanState.FORWARD) | self.backward),
             in_pixel.eq(in_line | ((now.state == ScanState.LIST) & entry.pixel)),
         ]
         sight = Signal(MARKER)
@@ -270,9 +276,9 @@ class Scan(wiring.Component):
             sight.last.eq(planner.pixel_ends),
             sight.line_first.eq(now.first & (now.pixel == 0)),
             sight.line_last.eq(planner.line_ends),
-            sight.direction.eq(Mux(backward, Direction.BACKWARD, Direction.FORWARD)),
+            sight.direction.eq(Mux(self.backward, Direction.BACKWARD, Direction.FORWARD)),
             sight.second.eq(now.second),
-            sight.index.eq(Mux(backward, given.pixels - 1 - now.pixel, now.pixel)),
+            sight.index.eq(Mux(self.backward, given.pixels - 1 - now.pixel, now.pixel)),
             sight.line.eq(now.line),
             sight.x.eq(self.x),
             sight.y.eq(self.y),
