@@ -155,8 +155,10 @@ class FabricProof(_FabricProof):
         "one_bank_at_a_time": "A strobe goes to one bank at most, and not for an address that is not a word's.",
     }
     mutations = (
-        Mutation("accesses_are_apart", BUS, "m.d.sync += strobe.eq(0)\n", "m.d.sync += strobe.eq(strobe)\n"),
-        Mutation("one_bank_at_a_time", BUS, "strobe.eq(master.address[:2] == 0)", "strobe.eq(1)"),
+        Mutation("accesses_are_apart", BUS, "m.d.sync += strobes.eq(0)\n", "m.d.sync += strobes.eq(strobes)\n"),
+        Mutation(
+            "one_bank_at_a_time", BUS, "hits(master.address) & (master.address[:2] == 0).replicate(len(banks))", "hits(master.address)"
+        ),
         Mutation("one_bank_at_a_time", BUS, "== base // BLOCK_SIZE for base", ">= base // BLOCK_SIZE for base"),
     )
 
