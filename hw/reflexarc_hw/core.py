@@ -101,7 +101,7 @@ class Core(wiring.Component):
         m.submodules.reaction = reaction = Reaction()
         m.submodules.sequencer = sequencer = Sequencer()
         m.submodules.recorder = recorder = Recorder()
-        m.submodules.detector = detector = Detector(self._board.lanes)
+        m.submodules.detector = detector = Detector(self._board.lanes, paired=self._board.paired)
         m.submodules.correlator = correlator = Correlator()
 
         blocks = {

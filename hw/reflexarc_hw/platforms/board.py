@@ -7,11 +7,13 @@ from reflexarc.contract.blocks.interlock import Strap
 
 @dataclass(frozen=True)
 class Board:
-    """``straps``: instrument and wiring, see ``Strap``. ``lanes``: of the detector's engine, 0 where there is none."""
+    """``straps``: instrument and wiring, see ``Strap``. ``lanes``: of the detector's engine, 0 where there is none. ``paired``: a multiplier of the chip
+    makes two of its products."""
 
     name: str
     straps: Strap
     lanes: int = 4
+    paired: bool = False
 
     @property
     def channels(self) -> int:

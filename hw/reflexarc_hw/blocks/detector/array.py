@@ -10,6 +10,7 @@ from reflexarc_hw.blocks.detector.memories import STORED, SUM
 from reflexarc_hw.lib.product_register import product_register
 
 HALVES = 2  # of the outputs, that have their own copies of the operands
+PAIR_SHIFT = 16  # bits from one weight of a pair to the other: 25 in all, as many as a DSP48E1 takes on one side (AMD UG479, "Input Ports")
 # One to four outputs of a tile. ``ends``: the last ones of the layer.
 QUAD_MARKS = data.StructLayout({"valid": 1, "count": 3, "ends": 1})
 
@@ -34,16 +35,29 @@ def add_tree(m: Module, terms: list[Value], enables: list[Value], name: str) -> 
     return total
 
 
+def pair_of_products(m: Module, enable: Value, operand: Value, upper: Value, lower: Value, name: str) -> tuple[Value, Value]:
+    """``operand`` times either weight, all of 8 bits and signed, from one product of 25 by 8 bits, for a multiplier that has room for that.
+
+    Shifted by 16 the upper product is clear of the lower one's 16 bits, but is less by one where that is negative: its sign is added back.
+    """
+    both = Signal(signed(33), name=name, reset_less=True)
+    with m.If(enable):
+        m.d.sync += both.eq(operand * ((upper << PAIR_SHIFT) + lower))
+    lower_product = both[:PAIR_SHIFT].as_signed()
+    return (both[PAIR_SHIFT:].as_signed() + lower_product[-1])[:16].as_signed(), lower_product
+
+
 class Array(wiring.Component):
-    """OUTPUTS columns of as many products as there are lanes.
+    """OUTPUTS columns of as many products as there are lanes. ``paired``: a multiplier makes two of them, of neighbouring columns (Series 7).
 
     Stages, counted from the issue of a step: operands and weights come in 3; products in 4, the sum of a column's products in 6, the running sum
     in 7, the result in 8. Where the step drains, the tile's first quad leaves in 9, the others behind it; ``parameter`` names a quad's
     parameters two cycles before, which is what their memory takes.
     """
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, *, paired: bool = False):
         self._lanes = lanes
+        self._paired = paired
         super().__init__(
             {
                 "restart": In(1),
@@ -69,13 +83,23 @@ class Array(wiring.Component):
 
         # A sum for each output.
         sums, results = [], []
+        pairs: list[tuple[Value, Value]] = []  # of the column and the one before it, by lane
         for output in range(OUTPUTS):
-            products = []
+            products: list[Value] = []
+            if self._paired and output % 2 == 0:
+                pairs = []
             for lane in range(self._lanes):
+                operand = self.operands[output * HALVES // OUTPUTS][lane]
+                weight = self.weights[output * self._lanes + lane]
+                if self._paired and output % 2 == 0:
+                    next_weight = self.weights[(output + 1) * self._lanes + lane]
+                    pairs.append(pair_of_products(m, at[3].multiplies, operand, next_weight, weight, f"products_{output}_{lane}"))
+                if self._paired:
+                    products.append(pairs[lane][output % 2 == 0])
+                    continue
                 product = product_register(signed(16), f"product_{output}_{lane}")
                 with m.If(at[3].multiplies):
-                    operand = self.operands[output * HALVES // OUTPUTS][lane]
-                    m.d.sync += product.eq(operand * self.weights[output * self._lanes + lane])
+                    m.d.sync += product.eq(operand * weight)
                 products.append(product)
             total = add_tree(m, products, [at[4].multiplies, at[5].multiplies], f"tree_{output}")
             running = Signal(SUM, name=f"sum_{output}")

@@ -57,10 +57,11 @@ class Detector(wiring.Component):
     detection: Out(DETECTION)
     underflow: Out(1)
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, *, paired: bool = False):
         if lanes and lanes not in LANES:
             raise ValueError(f"{lanes} lanes; there may be 0, {', '.join(map(str, LANES))}")
         self._lanes = lanes
+        self._paired = paired
         super().__init__()
 
     def elaborate(self, platform):
@@ -73,7 +74,7 @@ class Detector(wiring.Component):
                 m.d.sync += refused.eq(refused + 1)
             return m
         m.submodules.loader = loader = Loader(self._lanes)
-        m.submodules.engine = engine = Engine(self._lanes)
+        m.submodules.engine = engine = Engine(self._lanes, paired=self._paired)
         m.submodules.values = values = Values()
         m.submodules.view = view = View()
         m.submodules.head = head = Head()

@@ -35,10 +35,11 @@ class Engine(wiring.Component):
     anew: ``begin`` counts from the next cycle on, but what it begins is not issued before RESTART_CYCLES have passed.
     """
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, *, paired: bool = False):
         if lanes not in LANES:
             raise ValueError(f"{lanes} lanes; there may be {', '.join(map(str, LANES))}")
         self._lanes = lanes
+        self._paired = paired
         super().__init__(
             {
                 "load": In(LOAD),
@@ -59,7 +60,7 @@ class Engine(wiring.Component):
         m = Module()
         lanes = self._lanes
         m.submodules.control = control = Control(lanes)
-        m.submodules.array = array = Array(lanes)
+        m.submodules.array = array = Array(lanes, paired=self._paired)
         m.submodules.weights = weights = Weights(lanes)
         m.submodules.parameters = parameters = Parameters()
         m.submodules.tables = tables = Tables()
