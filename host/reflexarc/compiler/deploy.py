@@ -34,7 +34,7 @@ from reflexarc.contract.words import to_bytes
 from reflexarc.errors import BadInput
 
 # Clock in Hz and lanes of each board's gateware: what `make timing LANES=...` shows room for beside the rest of the core. A PYNQ-Z2 has a Zynq-7020; a Red
-# Pitaya's Zynq-7010 has 17,600 LUTs and 80 multipliers, which is too little for any.
+# Pitaya's Zynq-7010 has 17,600 LUTs and 80 multipliers (AMD DS190), less than the core with an engine takes.
 BOARDS = {"ECP5-85F": (100e6, 4), "PYNQ-Z2": (100e6, 8), "PYNQ-Z2, largest engine": (100e6, 16)}
 CHECKED = 64  # inputs that the integer reference and onnxruntime are compared on, where nobody asks for more
 AT_ONCE = 10_000  # inputs, so that many of them do not fill the memory

@@ -284,10 +284,11 @@ class Fabric(wiring.Component):
 
         m.d.sync += [master.done.eq(0) for master in everyone]
 
-        def hits(of: Value) -> Value:
-            """One-hot: the bank of an address."""
-            return Cat(of[BLOCK_SIZE.bit_length() - 1 :] == base // BLOCK_SIZE for base in self._bases)
-
+        # The bank that each asks for, one-hot; 0 if there is none.
+        hits = [Signal(len(banks), name=f"hits_{index}") for index in range(len(everyone))]
+        for hit, master in zip(hits, everyone, strict=True):
+            found = Cat(master.address[BLOCK_SIZE.bit_length() - 1 :] == base // BLOCK_SIZE for base in self._bases)
+            m.d.comb += hit.eq(Mux(master.address[:2] == 0, found, 0))
         for bank, strobe in zip(banks, strobes, strict=True):
             m.d.comb += [
                 bank.strobe.eq(strobe),
@@ -310,7 +311,7 @@ class Fabric(wiring.Component):
                 write.eq(master.write),
                 address.eq(master.address),
                 write_data.eq(master.write_data),
-                strobes.eq(hits(master.address) & (master.address[:2] == 0).replicate(len(banks))),
+                strobes.eq(hits[index]),
             ]
             m.next = "STROBE"
 
@@ -327,9 +328,9 @@ class Fabric(wiring.Component):
                                 serve(index, masters[index])
                                 m.d.sync += turn.eq(index)
             with m.State("STROBE"):
+                m.d.sync += nowhere.eq(~strobes.any())
                 m.next = "LOOK"
             with m.State("LOOK"):
-                m.d.sync += nowhere.eq(~hits(address).any() | (address[:2] != 0))
                 m.next = "WAIT"
             with m.State("WAIT"):
                 m.next = "WAIT_MORE"

@@ -72,6 +72,32 @@ class Array(wiring.Component):
             }
         )
 
+    def factors(self, output: int, lane: int) -> tuple[Value, Value]:
+        return self.operands[output * HALVES // OUTPUTS][lane], self.weights[output * self._lanes + lane]
+
+    def products(self, m: Module, enable: Value) -> list[list[Value]]:
+        """Of each output the registers of its products, each of a multiplier of its own."""
+        columns: list[list[Value]] = []
+        for output in range(OUTPUTS):
+            columns.append([product_register(signed(16), f"product_{output}_{lane}") for lane in range(self._lanes)])
+            for lane, product in enumerate(columns[-1]):
+                operand, weight = self.factors(output, lane)
+                with m.If(enable):
+                    m.d.sync += product.eq(operand * weight)
+        return columns
+
+    def pairs(self, m: Module, enable: Value) -> list[list[Value]]:
+        """The same, two neighbours' products of one multiplier."""
+        columns: list[list[Value]] = [[] for _ in range(OUTPUTS)]
+        for output in range(0, OUTPUTS, 2):
+            for lane in range(self._lanes):
+                operand, lower = self.factors(output, lane)
+                _, upper = self.factors(output + 1, lane)
+                upper_product, lower_product = pair_of_products(m, enable, operand, upper, lower, f"products_{output}_{lane}")
+                columns[output].append(lower_product)
+                columns[output + 1].append(upper_product)
+        return columns
+
     def elaborate(self, platform):
         m = Module()
         marks = [self.marks]  # of the stages from 3 on
@@ -83,24 +109,8 @@ class Array(wiring.Component):
 
         # A sum for each output.
         sums, results = [], []
-        pairs: list[tuple[Value, Value]] = []  # of the column and the one before it, by lane
-        for output in range(OUTPUTS):
-            products: list[Value] = []
-            if self._paired and output % 2 == 0:
-                pairs = []
-            for lane in range(self._lanes):
-                operand = self.operands[output * HALVES // OUTPUTS][lane]
-                weight = self.weights[output * self._lanes + lane]
-                if self._paired and output % 2 == 0:
-                    next_weight = self.weights[(output + 1) * self._lanes + lane]
-                    pairs.append(pair_of_products(m, at[3].multiplies, operand, next_weight, weight, f"products_{output}_{lane}"))
-                if self._paired:
-                    products.append(pairs[lane][output % 2 == 0])
-                    continue
-                product = product_register(signed(16), f"product_{output}_{lane}")
-                with m.If(at[3].multiplies):
-                    m.d.sync += product.eq(operand * weight)
-                products.append(product)
+        columns = self.pairs(m, at[3].multiplies) if self._paired else self.products(m, at[3].multiplies)
+        for output, products in enumerate(columns):
             total = add_tree(m, products, [at[4].multiplies, at[5].multiplies], f"tree_{output}")
             running = Signal(SUM, name=f"sum_{output}")
             with m.If(at[6].multiplies):

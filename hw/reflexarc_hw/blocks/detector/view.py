@@ -294,7 +294,7 @@ class View(wiring.Component):
         ]
         # A byte is in the lines' memory a cycle after it is found: it is read a line later.
         m.d.sync += [lines.write_enable.eq(put & ~single), lines.write_address.eq(here), lines.write_data.eq(byte)]
-        m.d.sync += [self.ring_write.enable.eq(writes), ending.eq(ending << 1), newest_due.eq(put & (value.last | value.ends) & collects)]
+        m.d.sync += [self.ring_write.enable.eq(writes), ending.eq(ending << 1), newest_due.eq(0)]
         with m.If(newest_due):
             m.d.sync += newest.eq(value.origin)
         with m.If(writes):
@@ -308,6 +308,7 @@ class View(wiring.Component):
         with m.If(put & (value.last | value.ends)):
             m.d.sync += [
                 ending.eq(1),
+                newest_due.eq(collects),
                 ended_record.eq(value.last & collects),
                 ends.eq(value.ends),
                 ends_whole.eq(value.whole),
